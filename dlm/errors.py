@@ -1,0 +1,43 @@
+"""The errors a user can meet, by whose problem they are.
+
+Every message is one line that names the file, key or value at fault and says how to mend it. The command line
+prints it without a traceback and exits with ``exit_code``; anything that is not a ``DlmError`` is a bug of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DlmError(Exception):
+    """Base of every error that is the user's to mend."""
+
+    exit_code = 2
+
+
+class SettingsError(DlmError, ValueError):
+    """A setting or params file asks for something that cannot be."""
+
+
+class DataError(DlmError):
+    """A data file or record is missing, damaged or not what its manifest says."""
+
+
+class CheckpointError(DlmError):
+    """A checkpoint is missing, damaged, or of a kind that cannot be used here."""
+
+
+class SetupError(DlmError):
+    """The machine lacks something the command needs (a package, a program, a device, disk space)."""
+
+
+class RemoteError(DlmError):
+    """A remote source (hub, repository, server) did not give what was asked for."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the closest of ``known`` names to ``name``, or lists them all."""
+    options = sorted(map(str, known))
+    close = difflib.get_close_matches(str(name), options, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(options) or 'none'}"

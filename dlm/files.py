@@ -1,0 +1,162 @@
+"""Files that are whole or absent, and manifests that say what a folder holds and what made it.
+
+A manifest is ``manifest.json`` beside the files it lists. Rules of the workflow depend on manifests; whoever reads the
+files behind one checks them first, so a truncated or altered file is named instead of being used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dlm.errors import CheckpointError, DataError, SetupError
+
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = "dlm-manifest/1"
+
+
+@contextlib.contextmanager
+def atomic_open(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path`` for writing bytes; rename it to ``path`` on success, remove it on failure.
+
+    Raises:
+        SetupError: the disk is full; ``path`` is then as it was before.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise SetupError(f"{path}: no space left on the disk; free some and run the same command again") from error
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` to ``path`` in UTF-8, atomically."""
+    with atomic_open(path) as stream:
+        stream.write(text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write ``value`` to ``path`` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write ``rows`` to ``path``, one JSON object a line, atomically; return their number."""
+    count = 0
+    with atomic_open(path) as stream:
+        for row in rows:
+            stream.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+            count += 1
+    return count
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; a damaged one is named with its line."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run the rule that makes it (snakemake -n shows which)") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}); delete it and run again") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); delete it and run again") from error
+
+
+def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON-lines file; a damaged line is named with its path and number."""
+    path = Path(path)
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run the rule that makes it (snakemake -n shows which)") from error
+    with stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                row = json.loads(line)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise DataError(f"{path}:{number}: damaged line ({error}); delete the file and run again") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
+            yield row
+
+
+def sha256_file(path: str | Path) -> str:
+    """Return the hexadecimal sha256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """Return the hexadecimal sha256 of ``value`` as canonical JSON (sorted keys, no blanks)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_manifest(folder: str | Path, *, kind: str, name: str, made_from: Mapping[str, Any]) -> dict[str, Any]:
+    """List every file of ``folder`` (hidden ones and the manifest itself aside) and write its manifest.
+
+    ``digest`` covers the files' names and contents only, so equal content has an equal digest wherever it was made.
+    """
+    folder = Path(folder)
+    files = {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
+    }
+    manifest = {
+        "format": MANIFEST_FORMAT,
+        "kind": kind,
+        "name": name,
+        "digest": digest({file: entry["sha256"] for file, entry in files.items()}),
+        "files": files,
+        "made_from": dict(made_from),
+    }
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def read_manifest(folder: str | Path, *, verify: bool = True) -> dict[str, Any]:
+    """Read the manifest of ``folder``; with ``verify``, check size and sha256 of every file it lists.
+
+    Raises:
+        CheckpointError, DataError: a file is missing, truncated or altered (by the manifest's kind).
+    """
+    folder = Path(folder)
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
+        raise DataError(f"{folder / MANIFEST}: not a {MANIFEST_FORMAT} manifest; delete it and run again")
+    if verify:
+        fault = CheckpointError if manifest["kind"] == "checkpoint" else DataError
+        for file, entry in manifest["files"].items():
+            _check_file(folder / file, entry, fault)
+    return manifest
+
+
+def _check_file(path: Path, entry: Mapping[str, Any], fault: type[Exception]) -> None:
+    remedy = f"delete {path.parent / MANIFEST} and run the same command again"
+    if not path.is_file():
+        raise fault(f"{path}: listed in the manifest but missing; {remedy}")
+    if (size := path.stat().st_size) != entry["bytes"]:
+        raise fault(f"{path}: {size} bytes, the manifest says {entry['bytes']} (truncated?); {remedy}")
+    if sha256_file(path) != entry["sha256"]:
+        raise fault(f"{path}: content differs from the manifest's sha256 (damaged or edited); {remedy}")

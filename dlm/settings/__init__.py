@@ -1,0 +1,68 @@
+"""What can be chosen: frozen dataclasses that check themselves. Standard library only."""
+
+from dlm.settings.data import (
+    PROBLEMS,
+    Countdown,
+    DataSettings,
+    FixedTestSet,
+    GeneratedMixture,
+    GeneratedProblems,
+    HubDataset,
+    NumberChoice,
+    ProblemSettings,
+    Sudoku,
+    TokenizerData,
+    WordProblems,
+)
+from dlm.settings.evaluation import Table, TableRow, Task
+from dlm.settings.model import (
+    Architecture,
+    CheckpointSettings,
+    ConvertedCheckpoint,
+    HubCheckpoint,
+    Scratch,
+    TrainedCheckpoint,
+)
+from dlm.settings.recipe import MDLM, Autoregressive, LoRA, Recipe
+from dlm.settings.sampler import (
+    EvenSelector,
+    ExecutionSettings,
+    FullCanvas,
+    LikelihoodSettings,
+    Proposer,
+    SamplerSettings,
+)
+
+__all__ = [
+    "MDLM",
+    "PROBLEMS",
+    "Architecture",
+    "Autoregressive",
+    "CheckpointSettings",
+    "ConvertedCheckpoint",
+    "Countdown",
+    "DataSettings",
+    "EvenSelector",
+    "ExecutionSettings",
+    "FixedTestSet",
+    "FullCanvas",
+    "GeneratedMixture",
+    "GeneratedProblems",
+    "HubCheckpoint",
+    "HubDataset",
+    "LikelihoodSettings",
+    "LoRA",
+    "NumberChoice",
+    "ProblemSettings",
+    "Proposer",
+    "Recipe",
+    "SamplerSettings",
+    "Scratch",
+    "Sudoku",
+    "Table",
+    "TableRow",
+    "Task",
+    "TokenizerData",
+    "TrainedCheckpoint",
+    "WordProblems",
+]

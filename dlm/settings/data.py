@@ -1,0 +1,217 @@
+"""Data that the pipeline prepares: generated problems and mixtures of them, tokenizers, and files from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dlm.errors import SettingsError
+from dlm.settings.checks import at_least, between, one_of
+
+_STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordProblems:
+    """Stories about counts of things, solved in one or two additions and subtractions."""
+
+    __pydantic_config__ = _STRICT
+    max_number: int = 20
+    """Largest number in a story (2 to 99); no intermediate result is below 0 or above 99."""
+    operations: int = 2
+    """Most additions and subtractions in a story (1 to 3)."""
+
+    def __post_init__(self) -> None:
+        between("max_number", self.max_number, 2, 99)
+        between("operations", self.operations, 1, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Countdown:
+    """Reach a target with every given number used exactly once."""
+
+    __pydantic_config__ = _STRICT
+    numbers: int = 3
+    """How many numbers are given (2 to 6)."""
+    max_number: int = 9
+    """Largest given number (2 to 99); the smallest is 1."""
+    max_target: int = 99
+    """Largest target (>= 1)."""
+    operators: str = "+-*/"
+    """Operators that the generator uses, of + - * /; an answer may use any of them."""
+
+    def __post_init__(self) -> None:
+        between("numbers", self.numbers, 2, 6)
+        between("max_number", self.max_number, 2, 99)
+        at_least("max_target", self.max_target, 1)
+        if not self.operators or set(self.operators) - set("+-*/"):
+            raise SettingsError(f"operators must be some of '+-*/', got '{self.operators}'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sudoku:
+    """4x4 Sudoku: rows, columns and 2x2 boxes hold 1 to 4 once each."""
+
+    __pydantic_config__ = _STRICT
+    empty_cells: int = 8
+    """Empty cells of a puzzle (1 to 12); every puzzle has one solution."""
+
+    def __post_init__(self) -> None:
+        between("empty_cells", self.empty_cells, 1, 12)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberChoice:
+    """Continue an arithmetic progression: four choices, scored by likelihood."""
+
+    __pydantic_config__ = _STRICT
+    max_number: int = 60
+    """Largest number of a progression (20 to 99)."""
+    max_step: int = 6
+    """Largest difference between neighbours (1 to 9)."""
+
+    def __post_init__(self) -> None:
+        between("max_number", self.max_number, 20, 99)
+        between("max_step", self.max_step, 1, 9)
+
+
+PROBLEMS = ("word_problems", "countdown", "sudoku", "number_choice")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemSettings:
+    """Difficulty of each kind of generated problem."""
+
+    __pydantic_config__ = _STRICT
+    word_problems: WordProblems = field(default_factory=WordProblems)
+    """Difficulty of the word problems."""
+    countdown: Countdown = field(default_factory=Countdown)
+    """Difficulty of Countdown."""
+    sudoku: Sudoku = field(default_factory=Sudoku)
+    """Difficulty of Sudoku."""
+    number_choice: NumberChoice = field(default_factory=NumberChoice)
+    """Difficulty of the multiple-choice progressions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedMixture:
+    """Rows for training, made by the pipeline from train-side problems.
+
+    `text` rows are plain statements for pretraining, `instruct` rows are short chats with direct answers to simple
+    requests, `reasoning` rows are chats with a worked solution between reasoning tags and an answer between answer tags.
+    """
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["mixture"] = "mixture"
+    """Discriminator: `mixture`."""
+    style: Literal["text", "instruct", "reasoning"]
+    """How a problem is rendered."""
+    rows: dict[str, int]
+    """Training rows of each kind of problem, by its name."""
+    held_out: int = 128
+    """Further rows, disjoint from the training rows, for the evaluation loss."""
+    seed: int = 0
+    """Seed of the generator (>= 0)."""
+
+    def __post_init__(self) -> None:
+        at_least("held_out", self.held_out, 1)
+        at_least("seed", self.seed, 0)
+        for name, count in self.rows.items():
+            one_of("rows", name, PROBLEMS)
+            at_least(f"rows of {name}", count, 0)
+        if not sum(self.rows.values()):
+            raise SettingsError("rows: the mixture is empty; give at least one kind of problem a count above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedProblems:
+    """Test-side problems of one kind: the documents of a task."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["problems"] = "problems"
+    """Discriminator: `problems`."""
+    problem: str
+    """Kind of problem."""
+    rows: int
+    """Number of documents (>= 1)."""
+    seed: int = 0
+    """Seed of the generator (>= 0)."""
+
+    def __post_init__(self) -> None:
+        one_of("problem", self.problem, PROBLEMS)
+        at_least("rows", self.rows, 1)
+        at_least("seed", self.seed, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerData:
+    """A byte-level BPE tokenizer with single-digit numbers, trained on prepared text."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["tokenizer"] = "tokenizer"
+    """Discriminator: `tokenizer`."""
+    corpora: tuple[str, ...]
+    """Names of the prepared mixtures it is trained on."""
+    vocab_size: int
+    """Number of tokens, special ones included (>= 300)."""
+    template: Literal["llada", "chatml"]
+    """Special tokens and chat template: those of LLaDA, or ChatML as Dream and Qwen use."""
+
+    def __post_init__(self) -> None:
+        at_least("vocab_size", self.vocab_size, 300)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedTestSet:
+    """A published test set: a file of a repository at a revision, or a copy of it on this machine."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["file"] = "file"
+    """Discriminator: `file`."""
+    problem: Literal["countdown", "sudoku"]
+    """Kind of problem in the file."""
+    repository: str
+    """GitHub repository, `owner/name`."""
+    file: str
+    """Path of the file inside the repository (.jsonl, .json, .csv or .parquet)."""
+    revision: str
+    """Commit, tag or branch."""
+    path: str | None = None
+    """A copy of the file on this machine, used instead of fetching."""
+    rows: int | None = None
+    """Use the first so many rows; None: all."""
+
+    def __post_init__(self) -> None:
+        if self.repository.count("/") != 1:
+            raise SettingsError(f"repository must read 'owner/name', got '{self.repository}'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubDataset:
+    """A training set of a hub, turned into chats."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["hub"] = "hub"
+    """Discriminator: `hub`."""
+    repository: str
+    """Hub id, `organisation/name`."""
+    revision: str
+    """Branch, tag or commit; the commit that it resolves to is recorded in the manifest."""
+    config: str | None = None
+    """Configuration of the data set; None: its only one."""
+    split: str = "train"
+    """Split to read."""
+    held_out_share: float = 0.01
+    """Share of the rows held out for the evaluation loss (0 to 0.5)."""
+    format: Literal["s1k"] = "s1k"
+    """How a row becomes a chat."""
+    seed: int = 42
+    """Seed of the held-out split."""
+
+    def __post_init__(self) -> None:
+        if self.repository.count("/") != 1:
+            raise SettingsError(f"repository must read 'organisation/name', got '{self.repository}'")
+        between("held_out_share", self.held_out_share, 0, 0.5)
+
+
+DataSettings = GeneratedMixture | GeneratedProblems | TokenizerData | FixedTestSet | HubDataset

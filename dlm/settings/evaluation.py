@@ -1,0 +1,83 @@
+"""What is scored: tasks, models as evaluated, and the tables made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dlm.settings.checks import at_least, between
+
+_STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One benchmark, as lm-eval runs it."""
+
+    __pydantic_config__ = _STRICT
+    title: str
+    """Name in tables."""
+    lm_eval: str
+    """lm-eval's name of the task: one of the project's own (`dlm_…`) or a stock one."""
+    output: Literal["generate", "likelihood"]
+    """`generate`: answers are sampled; `likelihood`: given choices are scored."""
+    metric: str
+    """lm-eval's name of the metric that is tabulated."""
+    filter: str = "none"
+    """lm-eval's name of the answer filter."""
+    dataset: str | None = None
+    """Name of the prepared test set under `data`; None: lm-eval fetches its own."""
+    num_fewshot: int = 0
+    """Solved examples in the prompt (>= 0)."""
+    limit: int | None = None
+    """Score the first so many documents; None: all."""
+    chance: float = 0.0
+    """Expected value of blind guessing (0 to 1); rows whose interval reaches down to it are marked."""
+    sampler: str | None = None
+    """Name of the sampler under `samplers`; required where output is `generate`, absent otherwise."""
+    response_prefix: str = ""
+    """Text that every answer is made to begin with, such as the opening reasoning tag."""
+    prefix_for: Literal["all", "tuned"] = "all"
+    """Whose answers begin with response_prefix: all models', or only those finetuned for reasoning."""
+    unsafe_code: bool = False
+    """The task runs generated programs."""
+    benchmark: str | None = None
+    """Name of the benchmark in the published figures."""
+
+    def __post_init__(self) -> None:
+        at_least("num_fewshot", self.num_fewshot, 0)
+        between("chance", self.chance, 0, 1)
+        if self.limit is not None:
+            at_least("limit", self.limit, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRow:
+    """One model of a table."""
+
+    __pydantic_config__ = _STRICT
+    model: str
+    """Name of the checkpoint under `checkpoints`."""
+    label: str
+    """Name in the rendered table."""
+    stage: Literal["before SFT", "after SFT"]
+    """Which side of the comparison the row stands on."""
+    chat: bool = True
+    """Wrap prompts in the checkpoint's chat template."""
+    published: str | None = None
+    """Name of the model in the published figures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the paper: models by tasks."""
+
+    __pydantic_config__ = _STRICT
+    title: str
+    """Caption."""
+    rows: tuple[TableRow, ...]
+    """Models, in the order of the paper."""
+    tasks: tuple[str, ...]
+    """Names under `tasks`, in the order of the columns."""
+    published: str | None = None
+    """Name of the table in the published figures; None: nothing to compare with."""

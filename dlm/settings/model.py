@@ -1,0 +1,108 @@
+"""What a checkpoint can be: made from scratch, trained from another, converted, or fetched from a hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dlm.errors import SettingsError
+from dlm.settings.checks import above, at_least
+
+_STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A native transformers decoder, by its sizes."""
+
+    __pydantic_config__ = _STRICT
+    model_type: Literal["llama", "qwen2"]
+    """transformers model type."""
+    hidden_size: int
+    """Width of the residual stream."""
+    layers: int
+    """Number of transformer blocks."""
+    heads: int
+    """Attention heads; must divide hidden_size."""
+    kv_heads: int | None = None
+    """Key-value heads (grouped-query attention); None: as many as heads."""
+    intermediate_size: int
+    """Width of the MLP."""
+    max_positions: int
+    """Longest sequence, in tokens."""
+    rope_theta: float = 10000.0
+    """Base of the rotary position embedding."""
+    tie_embeddings: bool = False
+    """Share the input and output embedding matrices."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "layers", "heads", "intermediate_size", "max_positions"):
+            at_least(name, getattr(self, name), 1)
+        above("rope_theta", self.rope_theta, 0)
+        if self.hidden_size % self.heads:
+            raise SettingsError(f"heads {self.heads} does not divide hidden_size {self.hidden_size}")
+        if self.kv_heads is not None and (self.kv_heads < 1 or self.heads % self.kv_heads):
+            raise SettingsError(f"kv_heads {self.kv_heads} does not divide heads {self.heads}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scratch:
+    """Random weights: the start of a pretraining."""
+
+    __pydantic_config__ = _STRICT
+    architecture: Architecture
+    """Sizes of the network."""
+    tokenizer: str
+    """Name of the prepared tokenizer under `data`."""
+    causal: bool = False
+    """True: an autoregressive model with causal attention; False: a diffusion model with bidirectional attention."""
+    shift: bool = False
+    """True: the output at position i-1 predicts token i (Dream); False: the output at i predicts token i (LLaDA)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedCheckpoint:
+    """A checkpoint that a training of this pipeline makes."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["train"] = "train"
+    """Discriminator: `train`."""
+    start: str | Scratch
+    """Name of the checkpoint to start from, or a network with random weights."""
+    recipe: str
+    """Name of the recipe under `recipes`."""
+    dataset: str
+    """Name of the prepared training data under `data`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedCheckpoint:
+    """An autoregressive checkpoint of this pipeline, its attention opened to both sides and its mask token set."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["convert"] = "convert"
+    """Discriminator: `convert`."""
+    start: str
+    """Name of the checkpoint to convert."""
+    shift: bool = True
+    """True: keep the autoregressive parent's shifted prediction (Dream); False: predict in place (A2D)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubCheckpoint:
+    """A published checkpoint, fetched and converted to the native format."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["hub"] = "hub"
+    """Discriminator: `hub`."""
+    repository: str
+    """Hub id, `organisation/name`."""
+    revision: str
+    """Branch, tag or commit; the commit that it resolves to is recorded in the manifest."""
+
+    def __post_init__(self) -> None:
+        if self.repository.count("/") != 1:
+            raise SettingsError(f"repository must read 'organisation/name', got '{self.repository}'")
+
+
+CheckpointSettings = TrainedCheckpoint | ConvertedCheckpoint | HubCheckpoint

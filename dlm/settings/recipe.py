@@ -1,0 +1,125 @@
+"""Training recipes: objective, data handling and optimisation, each figure with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dlm.errors import SettingsError
+from dlm.settings.checks import above, at_least, between
+
+_STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MDLM:
+    """Masked diffusion (arXiv 2406.07524; LLaDA, arXiv 2502.09992, eq. 3): cross-entropy on masked positions."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["mdlm"] = "mdlm"
+    """Discriminator: `mdlm`."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """Noise schedule alpha(t), the share of tokens kept at time t."""
+    weight: Literal["scheduler", "uniform"] = "scheduler"
+    """Loss weight at time t: `scheduler` is -alpha'(t) / (1 - alpha(t)), 1/t for the linear schedule; `uniform` is 1."""
+    time_epsilon: float = 1e-3
+    """Smallest time that is drawn, of 1 (0 < time_epsilon < 1)."""
+
+    def __post_init__(self) -> None:
+        above("time_epsilon", self.time_epsilon, 0)
+        if self.time_epsilon >= 1:
+            raise SettingsError(f"time_epsilon must be below 1, got {self.time_epsilon}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoregressive:
+    """Next-token cross-entropy with causal attention: what an autoregressive parent is trained with."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["ar"] = "ar"
+    """Discriminator: `ar`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRA:
+    """Low-rank adapters (arXiv 2106.09685) in place of full finetuning; merged into the weights at the end."""
+
+    __pydantic_config__ = _STRICT
+    rank: int
+    """Rank of the update (>= 1)."""
+    alpha: float
+    """Scale: the update is multiplied by alpha / rank."""
+    dropout: float = 0.0
+    """Dropout probability on the adapter's input (0 to 1)."""
+    targets: str | tuple[str, ...] = "all-linear"
+    """Names of the adapted linear layers, or `all-linear` (all but the output head)."""
+
+    def __post_init__(self) -> None:
+        at_least("rank", self.rank, 1)
+        above("alpha", self.alpha, 0)
+        between("dropout", self.dropout, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training, data and start aside."""
+
+    __pydantic_config__ = _STRICT
+    objective: MDLM | Autoregressive = field(metadata={"discriminator": "kind"})
+    """What is minimised."""
+    loss_on: Literal["all", "response"]
+    """`all`: every token counts (pretraining); `response`: the last assistant turn only (SFT)."""
+    normalisation: Literal["token", "sequence", "batch"] = "token"
+    """The summed loss is divided by the batch's trainable tokens, by each sequence's and the batch, or by the batch."""
+    filler: Literal["eos", "ignore"] = "eos"
+    """What pads an SFT row to the batch's longest: `eos`, visible and trained (dLLM, LLaDA), or ignored padding."""
+    max_length: int
+    """Longest sequence, in tokens: longer responses are cut on the right, rows whose prompt exceeds it are dropped."""
+    steps: int | None = None
+    """Optimiser updates; give this or epochs."""
+    epochs: float | None = None
+    """Passes over the data; give this or steps."""
+    batch_size: int
+    """Sequences per optimiser update, over all processes and accumulation steps."""
+    micro_batch_size: int | None = None
+    """Sequences per forward pass and process; must divide batch_size. None: batch_size."""
+    learning_rate: float
+    """Peak learning rate of AdamW."""
+    lr_schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Decay after the warm-up."""
+    warmup_ratio: float = 0.1
+    """Share of the updates during which the learning rate rises linearly (0 to 1)."""
+    weight_decay: float = 0.0
+    """AdamW weight decay."""
+    adam_beta2: float = 0.999
+    """AdamW second-moment decay."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    lora: LoRA | None = None
+    """Adapters instead of full finetuning."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Number format of the forward and backward pass."""
+    evaluations: int = 4
+    """How often the loss on held-out rows is measured, spread evenly over the training, the end included."""
+    evaluation_rows: int = 128
+    """Held-out rows in that measurement."""
+    checkpoint_seconds: float = 60.0
+    """Seconds of training between saved states from which an interrupted run continues."""
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise SettingsError("give either steps or epochs, not both and not neither")
+        for name in ("max_length", "batch_size", "evaluations", "evaluation_rows"):
+            at_least(name, getattr(self, name), 1)
+        if self.steps is not None:
+            at_least("steps", self.steps, 1)
+        if self.epochs is not None:
+            above("epochs", self.epochs, 0)
+        above("learning_rate", self.learning_rate, 0)
+        above("max_grad_norm", self.max_grad_norm, 0)
+        between("warmup_ratio", self.warmup_ratio, 0, 1)
+        at_least("weight_decay", self.weight_decay, 0)
+        if self.micro_batch_size is not None and (
+            self.micro_batch_size < 1 or self.batch_size % self.micro_batch_size
+        ):
+            raise SettingsError(f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}")
