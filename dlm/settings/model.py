@@ -73,6 +73,8 @@ class TrainedCheckpoint:
     """Name of the recipe under `recipes`."""
     dataset: str
     """Name of the prepared training data under `data`."""
+    sampler: str | None = None
+    """Name of the sampler under `samplers` that is stored as the checkpoint's own; None: the library's default."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,5 @@
+"""``python -m dlm`` is ``dlm``."""
+
+from dlm.cli import main
+
+main()

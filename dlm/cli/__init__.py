@@ -1,0 +1,61 @@
+"""The command line: ``dlm <verb>``. Thin: a room is imported when its verb runs, not before."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from dlm.cli.verbs import VERBS
+from dlm.errors import DlmError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="dlm")
+def cli() -> None:
+    """Reproducible diffusion language models.
+
+    Each verb is one step of the pipeline, for one product named in params/<scale>.yaml. `snakemake` runs them all in
+    order; a person can type any of them.
+    """
+
+
+for verb in VERBS:
+    cli.add_command(verb)
+
+
+def main() -> None:
+    """Entry point: run a verb; a user's mistake ends in one line and a non-zero exit code, never in a traceback."""
+    keep_caches_inside(project_root_or_here())
+    try:
+        cli.main(standalone_mode=False)
+    except DlmError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+
+
+def project_root_or_here() -> Path:
+    """Return the nearest folder upward that holds a Snakefile and params/, else the current folder."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "Snakefile").is_file() and (folder / "params").is_dir():
+            return folder
+    return here
+
+
+def keep_caches_inside(root: Path) -> None:
+    """Point the libraries' caches into the project, where nothing else is set; ask no server for what is not asked of us."""
+    cache = root / ".cache"
+    os.environ.setdefault("HF_HOME", str(cache / "huggingface"))
+    os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

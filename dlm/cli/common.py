@@ -1,0 +1,47 @@
+"""What the verbs share: the scale, the log, and finding the project."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dlm.errors import SetupError
+from dlm.params import Plan, load_plan
+from dlm.progress import log_to
+
+
+def pipeline_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every pipeline step."""
+    function = click.option("--log", type=click.Path(path_type=Path), help="Also write progress to this file.")(function)
+    return click.option("--scale", default="tiny", show_default=True, help="Which params file: params/<scale>.yaml.")(
+        function
+    )
+
+
+@contextlib.contextmanager
+def pipeline(scale: str, log: Path | None) -> Iterator[Plan]:
+    """Enter the project's root, read the plan of ``scale`` and send progress to the log, if there is one.
+
+    Raises:
+        SetupError: not inside a project.
+        SettingsError: the params do not hold.
+    """
+    from dlm.cli import project_root_or_here
+
+    root = project_root_or_here()
+    if not (root / "params").is_dir():
+        raise SetupError("no project here: run inside the folder that holds Snakefile and params/")
+    log = log.absolute() if log else None
+    os.chdir(root)
+    plan = load_plan(scale)
+    with contextlib.ExitStack() as stack:
+        if log:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log_to(stack.enter_context(log.open("w", encoding="utf-8")))
+            stack.callback(log_to, None)
+        yield plan

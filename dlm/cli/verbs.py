@@ -1,0 +1,210 @@
+"""The verbs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dlm.cli.common import pipeline, pipeline_options
+from dlm.errors import SettingsError
+from dlm.params import Plan
+from dlm.progress import Progress, say
+
+
+@click.command()
+@click.argument("name")
+@pipeline_options
+def prepare(name: str, scale: str, log: Path | None) -> None:
+    """Prepare the data set, test set or tokenizer NAME."""
+    with pipeline(scale, log) as plan:
+        from dlm.data import prepare as prepare_data
+
+        settings = plan.entry("data", name)
+        corpora = {corpus: plan.layout.folder("data", corpus) for corpus in getattr(settings, "corpora", ())}
+        manifest = prepare_data(
+            name,
+            settings,
+            plan.params.problems,
+            plan.layout.folder("data", name),
+            corpora=corpora,
+            made_from=_lineage({corpus: _digest_of(folder) for corpus, folder in corpora.items()}, settings),
+        )
+        say(f"prepare {name}: {len(manifest['files'])} files")
+
+
+@click.command()
+@click.argument("name")
+@pipeline_options
+def train(name: str, scale: str, log: Path | None) -> None:
+    """Train the checkpoint NAME by its recipe."""
+    with pipeline(scale, log) as plan:
+        from dlm.data import load_rows
+        from dlm.settings import TrainedCheckpoint
+        from dlm.training import train as run_training
+
+        entry = _of_kind(plan, name, TrainedCheckpoint, "train")
+        recipe, data = plan.params.recipes[entry.recipe], plan.layout.folder("data", entry.dataset)
+        start, parents = _start(plan, entry.start)
+        run_training(
+            name,
+            start,
+            load_rows(data, "train"),
+            load_rows(data, "held_out"),
+            recipe,
+            out=plan.layout.folder("checkpoints", name),
+            seed=plan.params.seed,
+            execution=plan.params.execution,
+            made_from=_lineage({**parents, entry.dataset: _digest_of(data)}, recipe, seed=plan.params.seed),
+            sampler=plan.params.samplers[entry.sampler] if entry.sampler else None,
+        )
+
+
+@click.command()
+@click.argument("name")
+@pipeline_options
+def convert(name: str, scale: str, log: Path | None) -> None:
+    """Convert an autoregressive checkpoint into the diffusion checkpoint NAME."""
+    with pipeline(scale, log) as plan:
+        from dlm.files import replacing_folder
+        from dlm.models import load_denoiser, open_attention, save_denoiser
+        from dlm.settings import ConvertedCheckpoint
+
+        entry = _of_kind(plan, name, ConvertedCheckpoint, "convert")
+        parent = load_denoiser(plan.layout.folder("checkpoints", entry.start))
+        lineage = _lineage({entry.start: parent.digest}, entry)
+        opened = open_attention(parent, shift=entry.shift)
+        with replacing_folder(plan.layout.folder("checkpoints", name)) as draft:
+            save_denoiser(opened, draft, name=name, made_from=lineage)
+        say(f"convert {name}: attention opened to both sides; the last token moves the first output")
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--model", type=click.Path(path_type=Path), help="A checkpoint folder, with --prompt.")
+@click.option("--prompt", help="Answer this prompt and print the answer.")
+@click.option("--seed", default=0, show_default=True, help="Seed, with --prompt.")
+@pipeline_options
+def sample(
+    name: str | None, model: Path | None, prompt: str | None, seed: int, scale: str, log: Path | None
+) -> None:
+    """Sample all tasks of the checkpoint NAME, or answer one --prompt with the checkpoint folder --model."""
+    if prompt is not None:
+        if model is None or name is not None:
+            raise click.UsageError("--prompt needs --model DIR, and no NAME")
+        click.echo(_answer(model, prompt, seed))
+        return
+    if name is None or model is not None:
+        raise click.UsageError("give the NAME of a checkpoint, or --model DIR and --prompt TEXT")
+    with pipeline(scale, log) as plan:
+        from dlm.evaluation import sample_cells
+
+        cells = _cells(plan, name)
+        with Progress(f"sample {name}", 1, "requests") as progress:
+            sample_cells(
+                cells,
+                checkpoint_dir=plan.layout.folder("checkpoints", name),
+                data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
+                out_dir=plan.layout.folder("responses", name),
+                execution=plan.params.execution,
+                seed=plan.params.seed,
+                progress=progress,
+            )
+
+
+@click.command()
+@click.argument("name")
+@pipeline_options
+def score(name: str, scale: str, log: Path | None) -> None:
+    """Score the recorded responses of the checkpoint NAME with lm-eval."""
+    with pipeline(scale, log) as plan:
+        from dlm.evaluation import score_cells
+
+        scores = score_cells(
+            _cells(plan, name),
+            checkpoint_dir=plan.layout.folder("checkpoints", name),
+            responses_dir=plan.layout.folder("responses", name),
+            data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
+            out_dir=plan.layout.folder("scores", name),
+            scale=scale,
+        )
+        for cell in scores["cells"]:
+            say(f"score {name}: {cell['task']} {cell['metric']} {cell['value']:.4f} (n = {cell['n']})")
+
+
+@click.command()
+@click.argument("name")
+@pipeline_options
+def table(name: str, scale: str, log: Path | None) -> None:
+    """Make the table NAME from scores."""
+    with pipeline(scale, log) as plan:
+        from dlm.analysis import write_table
+
+        path = write_table(name, plan)
+        say(f"table {name}: {path}")
+
+
+VERBS = (prepare, train, convert, sample, score, table)
+
+
+def _of_kind(plan: Plan, name: str, kind: type, verb: str) -> Any:
+    entry = plan.entry("checkpoints", name)
+    if not isinstance(entry, kind):
+        raise SettingsError(f"checkpoint '{name}' is of kind '{entry.kind}', which `dlm {verb}` does not make")
+    return entry
+
+
+def _cells(plan: Plan, name: str) -> Any:
+    plan.entry("checkpoints", name)
+    if not (cells := plan.cells(name)):
+        raise SettingsError(f"no table of scale '{plan.scale}' evaluates checkpoint '{name}'; add it to a table's rows")
+    return cells
+
+
+def _start(plan: Plan, start: Any) -> tuple[Any, dict[str, str]]:
+    """Load or make what a training starts from; return it with the digests of its parents."""
+    from dlm.models import load_denoiser, load_tokenizer, make_denoiser
+
+    if isinstance(start, str):
+        denoiser = load_denoiser(plan.layout.folder("checkpoints", start))
+        return denoiser, {start: denoiser.digest}
+    folder = plan.layout.folder("data", start.tokenizer)
+    digest = _digest_of(folder)
+    made = make_denoiser(
+        start.architecture,
+        load_tokenizer(folder),
+        causal=start.causal,
+        shift=start.shift,
+        seed=plan.params.seed,
+    )
+    return made, {start.tokenizer: digest}
+
+
+def _digest_of(folder: Path) -> str:
+    from dlm.files import read_manifest
+
+    return str(read_manifest(folder)["digest"])
+
+
+def _lineage(parents: dict[str, str], settings: Any, **more: Any) -> dict[str, Any]:
+    from dlm.provenance import code_version, library_versions
+
+    return {
+        "parents": parents,
+        "settings": dataclasses.asdict(settings),
+        "code": code_version(),
+        "libraries": library_versions("torch", "transformers", "tokenizers", "accelerate", "peft"),
+        **more,
+    }
+
+
+def _answer(folder: Path, prompt: str, seed: int) -> str:
+    from dlm.models import load_denoiser
+    from dlm.sampling import Sampler
+
+    denoiser = load_denoiser(folder)
+    chat = [{"role": "user", "content": prompt}]
+    text = denoiser.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    return Sampler(denoiser, seed=seed).sample([text])[0].text

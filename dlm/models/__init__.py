@@ -1,0 +1,21 @@
+"""Any checkpoint as a denoiser: making, loading, converting and saving."""
+
+from dlm.models.conventions import Conventions, read_conventions
+from dlm.models.converting import is_bidirectional, open_attention
+from dlm.models.denoiser import Denoiser, end_of_turn_id
+from dlm.models.making import make_denoiser
+from dlm.models.storing import load_denoiser, load_tokenizer, pick_device, save_denoiser
+
+__all__ = [
+    "Conventions",
+    "Denoiser",
+    "end_of_turn_id",
+    "is_bidirectional",
+    "load_denoiser",
+    "load_tokenizer",
+    "make_denoiser",
+    "open_attention",
+    "pick_device",
+    "read_conventions",
+    "save_denoiser",
+]

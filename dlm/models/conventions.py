@@ -1,0 +1,46 @@
+"""What a diffusion checkpoint means: the conventions kept in ``config.diffusion``, beside the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlm.errors import CheckpointError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conventions:
+    """How the outputs of a checkpoint are to be read."""
+
+    mask_token_id: int
+    """Id of the mask token."""
+    shift: bool
+    """True: the output at position i-1 scores token i; False: the output at i does."""
+    objective: str
+    """What it was trained with: `mdlm`, `ar`, or `none` for random or freshly converted weights."""
+    padding_side: str = "right"
+    """Side on which batches are padded."""
+    sampler: Mapping[str, Any] | None = None
+    """The checkpoint's own sampler settings, as plain values; None: the library's."""
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the mapping that is stored in the config."""
+        return dataclasses.asdict(self)
+
+
+def read_conventions(config: Any, folder: str | Path) -> Conventions:
+    """Read the conventions from a transformers config.
+
+    Raises:
+        CheckpointError: the checkpoint has none, or they are not legible.
+    """
+    stored = getattr(config, "diffusion", None)
+    if not isinstance(stored, Mapping):
+        raise CheckpointError(f"{folder}: config.json has no 'diffusion' conventions; make it with `dlm convert`")
+    try:
+        return Conventions(**stored)
+    except TypeError as error:
+        raise CheckpointError(f"{folder}: config.json: diffusion: {error}; convert the checkpoint again") from error

@@ -1,0 +1,112 @@
+"""Any checkpoint as a denoiser: tokens in, scores of the tokens at chosen positions out.
+
+Shapes: B rows, L positions, N chosen positions, D width, V tokens.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlm.errors import CheckpointError
+from dlm.models.conventions import Conventions
+
+
+class Denoiser(nn.Module):
+    """A native transformers model with the conventions needed to read its outputs.
+
+    The vocabulary projection, the dearest part of a small model, runs on the chosen positions only. A training wraps this
+    module, so DDP and FSDP see the whole computation.
+
+    Args:
+        model: a transformers causal-LM class, bidirectional unless ``conventions.objective`` is ``ar``.
+        tokenizer: its tokenizer.
+        conventions: mask token and shift.
+        digest: digest of the checkpoint's manifest; empty for weights that were never saved.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, conventions: Conventions, digest: str = "") -> None:
+        super().__init__()
+        self.model, self.tokenizer, self.conventions, self.digest = model, tokenizer, conventions, digest
+
+    @property
+    def mask_token_id(self) -> int:
+        """Id of the mask token."""
+        return self.conventions.mask_token_id
+
+    @property
+    def shift(self) -> bool:
+        """Whether the output at position i-1 scores token i."""
+        return self.conventions.shift
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.model.parameters()).device
+
+    @property
+    def max_positions(self) -> int:
+        """Longest sequence, in tokens."""
+        return int(self.model.config.max_position_embeddings)
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the output projection, V."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
+    @cached_property
+    def stop_token_ids(self) -> frozenset[int]:
+        """Ids that end an answer: end of sequence, padding and end of turn."""
+        ids = {self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, end_of_turn_id(self.tokenizer)}
+        return frozenset(token for token in ids if token is not None)
+
+    def forward(self, tokens_BL: Tensor, attention_BL: Tensor | None, at_BL: Tensor) -> Tensor:
+        """Score the tokens at the True positions of ``at_BL``.
+
+        Args:
+            tokens_BL: int64 [B, L].
+            attention_BL: bool [B, L], False at padding; None when there is none.
+            at_BL: bool [B, L].
+
+        Returns:
+            float32 [N, V], rows in row-major order of ``at_BL``. A shifted model scores position 0, which nothing
+            precedes, by its own output, as `right_shift_logits` of ZHZisZZ/dllm does.
+        """
+        if attention_BL is not None and bool(attention_BL.all()):
+            attention_BL = None  # a full mask only slows attention down
+        outputs = self.model.base_model(
+            input_ids=tokens_BL,
+            attention_mask=None if attention_BL is None else attention_BL.long(),
+            use_cache=False,
+        )
+        hidden_BLD = outputs.last_hidden_state
+        if self.shift:
+            hidden_BLD = torch.cat([hidden_BLD[:, :1], hidden_BLD[:, :-1]], dim=1)
+        return self.model.get_output_embeddings()(hidden_BLD[at_BL]).float()
+
+    @torch.inference_mode()
+    def logits(self, tokens_BL: Tensor, attention_BL: Tensor | None, at_BL: Tensor) -> Tensor:
+        """Score without gradients: :meth:`forward` for inference.
+
+        Raises:
+            CheckpointError: the model gave a number that is not finite.
+        """
+        logits_NV = self(tokens_BL, attention_BL, at_BL)
+        if not bool(torch.isfinite(logits_NV).all()):
+            raise CheckpointError(
+                f"{self.model.config.name_or_path or 'model'}: the logits are not finite; the weights are damaged or "
+                "the number format is too narrow (try dtype: float32)"
+            )
+        return logits_NV
+
+
+def end_of_turn_id(tokenizer: Any) -> int | None:
+    """Return the id of the token that ends a chat turn; None where the tokenizer has none."""
+    for text in ("<|eot_id|>", "<|im_end|>", "<|role_end|>"):
+        token = tokenizer.convert_tokens_to_ids(text)
+        if token is not None and token != tokenizer.unk_token_id:
+            return int(token)
+    return None

@@ -1,0 +1,183 @@
+"""The plan: which files each step reads and writes, and which cells a checkpoint is evaluated on.
+
+The workflow asks here; it computes no path of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlm.errors import SettingsError, did_you_mean
+from dlm.files import MANIFEST, digest
+from dlm.params.schema import Params, load_params
+from dlm.settings import (
+    LikelihoodSettings,
+    SamplerSettings,
+    Scratch,
+    TableRow,
+    Task,
+    TokenizerData,
+    TrainedCheckpoint,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One (checkpoint, task, setting) that a table asks for."""
+
+    checkpoint: str
+    task: str
+    task_settings: Task
+    setting: str
+    chat: bool
+    response_prefix: str
+    sampler: SamplerSettings | None
+    likelihood: LikelihoodSettings | None
+    seed: int
+    dataset: str | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a scale's files lie, relative to the project's root."""
+
+    scale: str
+    root: Path = Path()
+
+    @property
+    def base(self) -> Path:
+        """Folder of everything that the scale makes."""
+        return self.root / "results" / self.scale
+
+    def folder(self, step: str, name: str) -> Path:
+        """Folder of one product of a step (`data`, `checkpoints`, `responses`, `scores`)."""
+        return self.base / step / name
+
+    def manifest(self, step: str, name: str) -> str:
+        """Path of a product's manifest (for `scores`: its scores.json), as Snakemake wants it."""
+        return str(self.folder(step, name) / ("scores.json" if step == "scores" else MANIFEST))
+
+    @property
+    def tables(self) -> Path:
+        """Folder of the scale's own tables."""
+        return self.base / "tables"
+
+    @property
+    def published(self) -> Path:
+        """Folder of the published tables, shared by all scales."""
+        return self.root / "results" / "tables"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Params and layout of one scale."""
+
+    scale: str
+    params: Params
+    layout: Layout
+
+    def entry(self, section: str, name: str) -> Any:
+        """Return an entry of the params by section and name, or refuse the name with the closest known one."""
+        entries = getattr(self.params, section)
+        if name not in entries:
+            raise SettingsError(
+                f"scale '{self.scale}' has no {section.rstrip('s')} named '{name}': {did_you_mean(name, entries)}"
+            )
+        return entries[name]
+
+    def cells(self, checkpoint: str) -> tuple[Cell, ...]:
+        """Return the distinct cells on which any table evaluates ``checkpoint``, in the order of the tables."""
+        cells = [
+            self._cell(row, name)
+            for table in self.params.tables.values()
+            for row in table.rows
+            if row.model == checkpoint
+            for name in table.tasks
+        ]
+        return tuple(dict.fromkeys(cells))
+
+    def _cell(self, row: TableRow, name: str) -> Cell:
+        task = self.params.tasks[name]
+        prefixed = task.prefix_for == "all" or row.stage == "after SFT"
+        sampler = self.params.samplers[task.sampler] if task.sampler else None
+        return Cell(
+            checkpoint=row.model,
+            task=name,
+            task_settings=task,
+            setting=task.sampler or f"mc{self.params.likelihood.samples}",
+            chat=row.chat,
+            response_prefix=task.response_prefix if prefixed else "",
+            sampler=sampler,
+            likelihood=None if sampler else self.params.likelihood,
+            seed=self.params.seed,
+            dataset=task.dataset,
+        )
+
+    def data_inputs(self, name: str) -> list[str]:
+        """Manifests that preparing ``name`` reads: the corpora of a tokenizer."""
+        data = self.entry("data", name)
+        return [self.layout.manifest("data", corpus) for corpus in data.corpora] if _is_tokenizer(data) else []
+
+    def checkpoint_inputs(self, name: str) -> list[str]:
+        """Manifests that making checkpoint ``name`` reads."""
+        entry = self.entry("checkpoints", name)
+        inputs = []
+        if isinstance(entry, TrainedCheckpoint):
+            inputs.append(self.layout.manifest("data", entry.dataset))
+        start = getattr(entry, "start", None)
+        if isinstance(start, Scratch):
+            inputs.append(self.layout.manifest("data", start.tokenizer))
+        elif start is not None:
+            inputs.append(self.layout.manifest("checkpoints", start))
+        return inputs
+
+    def evaluation_inputs(self, checkpoint: str) -> list[str]:
+        """Manifests that sampling ``checkpoint`` reads: its weights and the test sets."""
+        sets = dict.fromkeys(cell.dataset for cell in self.cells(checkpoint) if cell.dataset)
+        return [self.layout.manifest("checkpoints", checkpoint), *(self.layout.manifest("data", s) for s in sets)]
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that a job which runs a model asks for: none where the params say `cpu`, else one."""
+        return 0 if self.params.execution.device == "cpu" else 1
+
+    def table_models(self, table: str) -> list[str]:
+        """Names of the checkpoints in a table, each once."""
+        return list(dict.fromkeys(row.model for row in self.entry("tables", table).rows))
+
+    def checkpoints_of_kind(self, kind: str) -> list[str]:
+        """Names of the checkpoints of a kind (`train`, `convert`, `hub`)."""
+        return [name for name, entry in self.params.checkpoints.items() if entry.kind == kind]
+
+    def digest(self, section: str, name: str) -> str:
+        """Digest of every setting that the named entry's product depends on: a change of it re-runs the step."""
+        params = self.params
+        entry = self.entry(section, name)
+        parts: list[Any] = [dataclasses.asdict(entry)]
+        if section == "data":
+            parts.append(dataclasses.asdict(params.problems))
+        if section == "checkpoints":
+            parts += [params.seed, params.execution.threads]
+            if isinstance(entry, TrainedCheckpoint):
+                parts.append(dataclasses.asdict(params.recipes[entry.recipe]))
+                parts.append(dataclasses.asdict(params.samplers[entry.sampler]) if entry.sampler else None)
+        if section == "tables":
+            parts += [params.meaningless, [dataclasses.asdict(params.tasks[task]) for task in entry.tasks]]
+        return digest(parts)
+
+    def cells_digest(self, checkpoint: str) -> str:
+        """Digest of the cells of a checkpoint and of how they are run."""
+        cells = [dataclasses.asdict(cell) for cell in self.cells(checkpoint)]
+        return digest([cells, dataclasses.asdict(self.params.execution)])
+
+
+def load_plan(scale: str, root: str | Path = ".") -> Plan:
+    """Read the params of ``scale`` under ``root`` and lay out its files."""
+    return Plan(scale, load_params(scale, root), Layout(scale, Path(root)))
+
+
+def _is_tokenizer(data: Any) -> bool:
+    return isinstance(data, TokenizerData)

@@ -1,0 +1,194 @@
+"""The whole of a params file, and the checks that need more than one of its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dlm.errors import did_you_mean
+from dlm.params.builder import build
+from dlm.params.reader import Document, PathKey, read_document
+from dlm.settings import (
+    CheckpointSettings,
+    ConvertedCheckpoint,
+    DataSettings,
+    ExecutionSettings,
+    FixedTestSet,
+    GeneratedMixture,
+    GeneratedProblems,
+    HubDataset,
+    LikelihoodSettings,
+    ProblemSettings,
+    Recipe,
+    SamplerSettings,
+    Scratch,
+    Table,
+    Task,
+    TokenizerData,
+    TrainedCheckpoint,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Everything that one scale runs."""
+
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
+    title: str
+    """What this scale is, in one line."""
+    meaningless: bool = False
+    """True: the numbers test the pipeline only; tables say so in every row."""
+    seed: int = 0
+    """Seed of every training, sampling and estimate (>= 0)."""
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    """How models are run."""
+    problems: ProblemSettings = field(default_factory=ProblemSettings)
+    """Difficulty of the generated problems."""
+    data: dict[str, DataSettings] = field(default_factory=dict)
+    """Prepared data by name."""
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+    """Training recipes by name."""
+    checkpoints: dict[str, CheckpointSettings] = field(default_factory=dict)
+    """Checkpoints by name."""
+    samplers: dict[str, SamplerSettings] = field(default_factory=dict)
+    """Decoding methods by name; the name stands in the tables' `setting` column."""
+    likelihood: LikelihoodSettings = field(default_factory=LikelihoodSettings)
+    """How likelihood tasks are estimated."""
+    tasks: dict[str, Task] = field(default_factory=dict)
+    """Benchmarks by name."""
+    tables: dict[str, Table] = field(default_factory=dict)
+    """Tables by name: `results/tables/<name>.csv`."""
+
+
+def load_params(scale: str, root: str | Path = ".") -> Params:
+    """Read and check ``<root>/params/<scale>.yaml``.
+
+    Raises:
+        SettingsError: one line that names file, line, key and remedy.
+    """
+    document = read_document(Path(root) / "params", scale)
+    params = build(document, Params)
+    _Checker(document, params).run()
+    return params
+
+
+def root_architecture(params: Params, checkpoint: str) -> Scratch | None:
+    """Follow a checkpoint's starts to the network it grew from; None where that is a published one."""
+    entry = params.checkpoints[checkpoint]
+    while isinstance(entry, TrainedCheckpoint | ConvertedCheckpoint):
+        if isinstance(entry.start, Scratch):
+            return entry.start
+        entry = params.checkpoints[entry.start]
+    return None
+
+
+class _Checker:
+    """Checks across entries: references, lengths that must fit, settings that a task needs or forbids."""
+
+    def __init__(self, document: Document, params: Params) -> None:
+        self.document, self.params = document, params
+
+    def run(self) -> None:
+        for name, data in self.params.data.items():
+            self.data(name, data)
+        for name in self.params.checkpoints:
+            self.checkpoint(name)
+        for name in self.params.tasks:
+            self.task(name)
+        for name in self.params.tables:
+            self.table(name)
+
+    def known(self, path: PathKey, name: str, entries: Mapping[str, object], what: str) -> None:
+        if name not in entries:
+            raise self.document.error(path, f"no {what} is named '{name}'; {did_you_mean(name, entries)}")
+
+    def data(self, name: str, data: DataSettings) -> None:
+        if not isinstance(data, TokenizerData):
+            return
+        for index, corpus in enumerate(data.corpora):
+            path = ("data", name, "corpora", index)
+            self.known(path, corpus, self.params.data, "data")
+            if not isinstance(self.params.data[corpus], GeneratedMixture | HubDataset):
+                raise self.document.error(path, f"'{corpus}' is not a training set; name a mixture or hub data set")
+
+    def checkpoint(self, name: str) -> None:
+        entry, path = self.params.checkpoints[name], ("checkpoints", name)
+        if isinstance(entry, TrainedCheckpoint | ConvertedCheckpoint):
+            self.starts(name)
+        if isinstance(entry, TrainedCheckpoint):
+            self.known((*path, "recipe"), entry.recipe, self.params.recipes, "recipe")
+            self.known((*path, "dataset"), entry.dataset, self.params.data, "data")
+            if not isinstance(self.params.data[entry.dataset], GeneratedMixture | HubDataset):
+                raise self.document.error((*path, "dataset"), f"'{entry.dataset}' is not a training set")
+            if entry.sampler is not None:
+                self.known((*path, "sampler"), entry.sampler, self.params.samplers, "sampler")
+            if isinstance(entry.start, Scratch):
+                self.tokenizer((*path, "start", "tokenizer"), entry.start.tokenizer)
+            self.length(name, entry)
+
+    def starts(self, name: str) -> None:
+        seen = [name]
+        while isinstance(entry := self.params.checkpoints[seen[-1]], TrainedCheckpoint | ConvertedCheckpoint):
+            if isinstance(entry.start, Scratch):
+                return
+            path = ("checkpoints", seen[-1], "start")
+            self.known(path, entry.start, self.params.checkpoints, "checkpoint")
+            if entry.start in seen:
+                raise self.document.error(path, f"circular: {' <- '.join((*seen, entry.start))}; break the circle")
+            seen.append(entry.start)
+
+    def tokenizer(self, path: PathKey, name: str) -> None:
+        self.known(path, name, self.params.data, "data")
+        if not isinstance(self.params.data[name], TokenizerData):
+            raise self.document.error(path, f"'{name}' is not a tokenizer; name one of kind 'tokenizer'")
+
+    def length(self, name: str, entry: TrainedCheckpoint) -> None:
+        root = root_architecture(self.params, name)
+        recipe = self.params.recipes[entry.recipe]
+        if root and recipe.max_length > root.architecture.max_positions:
+            raise self.document.error(
+                ("recipes", entry.recipe, "max_length"),
+                f"{recipe.max_length} exceeds the {root.architecture.max_positions} positions (max_positions) of "
+                f"checkpoint '{name}'; lower it or enlarge the architecture",
+            )
+
+    def task(self, name: str) -> None:
+        task, path = self.params.tasks[name], ("tasks", name)
+        if task.output == "generate" and task.sampler is None:
+            raise self.document.error(path, "missing key 'sampler'; a task whose output is 'generate' needs one")
+        if task.output == "likelihood" and task.sampler is not None:
+            raise self.document.error((*path, "sampler"), "does not apply to a likelihood task; remove it")
+        if task.sampler is not None:
+            self.known((*path, "sampler"), task.sampler, self.params.samplers, "sampler")
+        if task.lm_eval.startswith("dlm_") and task.dataset is None:
+            raise self.document.error(path, "missing key 'dataset'; the project's own tasks read a prepared test set")
+        if task.dataset is not None:
+            self.known((*path, "dataset"), task.dataset, self.params.data, "data")
+            if not isinstance(self.params.data[task.dataset], GeneratedProblems | FixedTestSet):
+                raise self.document.error((*path, "dataset"), f"'{task.dataset}' is not a test set")
+
+    def table(self, name: str) -> None:
+        table = self.params.tables[name]
+        for index, row in enumerate(table.rows):
+            path = ("tables", name, "rows", index, "model")
+            self.known(path, row.model, self.params.checkpoints, "checkpoint")
+            for task in self.fitting(name, row.model):
+                self.answer_fits(row.model, task)
+
+    def fitting(self, name: str, model: str) -> Iterator[str]:
+        for index, task in enumerate(self.params.tables[name].tasks):
+            self.known(("tables", name, "tasks", index), task, self.params.tasks, "task")
+            yield task
+
+    def answer_fits(self, model: str, task: str) -> None:
+        root, sampler = root_architecture(self.params, model), self.params.tasks[task].sampler
+        if root is None or sampler is None:
+            return
+        length = self.params.samplers[sampler].canvas.max_new_tokens
+        if length >= root.architecture.max_positions:
+            raise self.document.error(
+                ("samplers", sampler, "canvas", "max_new_tokens"),
+                f"{length} leaves no room for a prompt in the {root.architecture.max_positions} positions of "
+                f"checkpoint '{model}'; lower it",
+            )

@@ -1,0 +1,29 @@
+"""The params files' JSON schema, for editors: ``python -m dlm.params.schema_file > params/schema.json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from pydantic import TypeAdapter
+
+from dlm.params.schema import Params
+
+
+def schema_text() -> str:
+    """Return the schema of a params file, every field with its description, as JSON text."""
+    schema = TypeAdapter(Params).json_schema()
+    definitions = schema.setdefault("$defs", {})
+    # A file that extends another may leave anything out; which keys are required is checked after merging.
+    for definition in [schema, *definitions.values()]:
+        definition.pop("required", None)
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "Scale whose params file this one is laid over.",
+    }
+    definitions["Params"] = {"description": "A params file."}
+    return json.dumps(schema, indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

@@ -1,0 +1,86 @@
+"""Progress of long work: a bar on a terminal, a line per tenth of the work elsewhere.
+
+Jobs of a workflow share one terminal, so they write lines that begin with their name; a person's own command gets a bar.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+_log: TextIO | None = None
+
+
+def log_to(stream: TextIO | None) -> None:
+    """Also write every line of progress to ``stream``, and never draw bars; None undoes it."""
+    global _log
+    _log = stream
+
+
+def say(text: str) -> None:
+    """Write one line for the person who waits: to standard error, and to the log if there is one."""
+    for stream in (sys.stderr, _log):
+        if stream is not None:
+            stream.write(text + "\n")
+            stream.flush()
+
+
+class Progress:
+    """Count work done; use as a context manager.
+
+    Args:
+        label: what is being done, such as ``train llada-base``.
+        total: units of work.
+        unit: name of a unit, in the plural.
+    """
+
+    def __init__(self, label: str, total: int, unit: str = "steps") -> None:
+        self.label, self.total, self.unit, self.done, self.note = label, total, unit, 0, ""
+        self._began = time.monotonic()
+        self._told = 0
+        self._bar: RichProgress | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty() and _log is None:
+            self._bar = RichProgress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self.label, total=self.total, note="")
+        return self
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """Count ``units`` more as done; ``note`` is shown beside the count."""
+        self.done += units
+        self.note = note or self.note
+        if self._bar:
+            self._bar.update(self._task, advance=units, note=self.note)
+        elif (tenth := 10 * self.done // max(self.total, 1)) > self._told:
+            self._told = tenth
+            self._line()
+
+    def _line(self) -> None:
+        seconds = time.monotonic() - self._began
+        left = seconds * (self.total - self.done) / max(self.done, 1)
+        parts = [f"{self.label}: {self.done}/{self.total} {self.unit}", self.note, f"{seconds:.0f} s"]
+        if self.done < self.total:
+            parts.append(f"about {left:.0f} s left")
+        say(", ".join(part for part in parts if part))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()

@@ -1,0 +1,106 @@
+"""Prepared rows into token sequences, and token sequences into batches.
+
+Shapes: B rows, L positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlm.errors import DataError, SettingsError
+from dlm.settings import Recipe
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training sequence."""
+
+    number: int
+    """Its place in the data: the key of its noise."""
+    tokens: tuple[int, ...]
+    prompt: int
+    """Tokens at the beginning that are neither masked nor counted."""
+
+
+def encode_rows(rows: Iterable[Mapping[str, Any]], tokenizer: Any, recipe: Recipe) -> list[Example]:
+    """Turn prepared rows into examples.
+
+    Texts are joined, an end-of-text token after each, and cut into pieces of ``recipe.max_length``; the incomplete tail
+    is dropped, as in pretraining. Chats are one example each; a response that is too long is cut on the right, and a row
+    whose prompt leaves no room is dropped.
+
+    Raises:
+        DataError: nothing is left to train on, or a row is neither text nor chat.
+        SettingsError: response-only loss is asked for on plain text.
+    """
+    rows = list(rows)
+    if rows and "text" in rows[0]:
+        if recipe.loss_on == "response":
+            raise SettingsError("loss_on 'response' needs chats, but the data set holds plain text; use loss_on: all")
+        sequences = [(piece, 0) for piece in _pieces(rows, tokenizer, recipe.max_length)]
+    else:
+        sequences = [pair for row in rows if (pair := _chat(row, tokenizer, recipe)) is not None]
+    if not sequences:
+        raise DataError(
+            f"no row fits: {len(rows)} rows, none with room for a response within max_length {recipe.max_length}; "
+            "raise max_length or prepare more data"
+        )
+    return [Example(number, tuple(tokens), prompt) for number, (tokens, prompt) in enumerate(sequences)]
+
+
+def _pieces(rows: Sequence[Mapping[str, Any]], tokenizer: Any, length: int) -> list[list[int]]:
+    stream: list[int] = []
+    for row in rows:
+        stream += tokenizer.encode(row["text"], add_special_tokens=False)
+        stream.append(tokenizer.eos_token_id)
+    return [stream[begin : begin + length] for begin in range(0, len(stream) - length + 1, length)]
+
+
+def _chat(row: Mapping[str, Any], tokenizer: Any, recipe: Recipe) -> tuple[list[int], int] | None:
+    messages = row.get("messages")
+    if not messages or messages[-1].get("role") != "assistant":
+        raise DataError(f"row {row.get('id')}: expected 'text', or 'messages' that end with the assistant's")
+    opening = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+    whole = tokenizer.apply_chat_template(messages, tokenize=False)
+    if not whole.startswith(opening):
+        raise DataError(f"row {row.get('id')}: the chat template rewrites earlier turns, so the response cannot be told")
+    prompt = tokenizer.encode(opening, add_special_tokens=False)
+    response = tokenizer.encode(whole[len(opening) :], add_special_tokens=False)
+    if len(prompt) >= recipe.max_length:
+        return None
+    return (prompt + response)[: recipe.max_length], len(prompt) if recipe.loss_on == "response" else 0
+
+
+class Collator:
+    """Pads examples on the right to the longest of a batch.
+
+    Args:
+        filler_id: id that pads.
+        train_filler: whether the filler is visible and trained (``filler: eos``), or hidden and ignored.
+    """
+
+    def __init__(self, filler_id: int, train_filler: bool) -> None:
+        self.filler_id, self.train_filler = filler_id, train_filler
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Return tokens int64 [B, L], labels int64 [B, L] (-100 where not trained), attention bool [B, L], rows [B]."""
+        length = max(len(example.tokens) for example in examples)
+        tokens_BL = torch.full((len(examples), length), self.filler_id, dtype=torch.int64)
+        size_B = torch.tensor([len(example.tokens) for example in examples])
+        prompt_B = torch.tensor([example.prompt for example in examples])
+        for row, example in enumerate(examples):
+            tokens_BL[row, : len(example.tokens)] = torch.tensor(example.tokens)
+        position_L = torch.arange(length)
+        real_BL = torch.ones_like(tokens_BL, dtype=torch.bool) if self.train_filler else position_L < size_B[:, None]
+        trainable_BL = real_BL & (position_L >= prompt_B[:, None])
+        return {
+            "tokens": tokens_BL,
+            "labels": tokens_BL.masked_fill(~trainable_BL, -100),
+            "attention": real_BL,
+            "rows": torch.tensor([example.number for example in examples], dtype=torch.int64),
+        }

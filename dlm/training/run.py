@@ -1,0 +1,130 @@
+"""A training from start to checkpoint folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlm.errors import DataError
+from dlm.files import replacing_folder, write_jsonl
+from dlm.models import Denoiser, pick_device, save_denoiser
+from dlm.progress import Progress
+from dlm.settings import MDLM, ExecutionSettings, LoRA, Recipe, SamplerSettings
+from dlm.training.examples import Collator, Example, encode_rows
+from dlm.training.trainer import Curves, DiffusionTrainer, training_arguments
+
+
+def train(
+    name: str,
+    denoiser: Denoiser,
+    rows: Sequence[Mapping[str, Any]],
+    held_out: Sequence[Mapping[str, Any]],
+    recipe: Recipe,
+    *,
+    out: Path,
+    seed: int,
+    execution: ExecutionSettings,
+    made_from: Mapping[str, Any],
+    sampler: SamplerSettings | None = None,
+) -> dict[str, Any]:
+    """Train ``denoiser`` by ``recipe`` and save it in ``out``.
+
+    Args:
+        name: of the checkpoint.
+        denoiser: the start; changed in place.
+        rows, held_out: prepared rows for training and for the evaluation loss.
+        recipe: what to do.
+        out: folder of the checkpoint; replaced as a whole at the end.
+        seed: of data order and noise.
+        execution: device and threads.
+        made_from: lineage for the manifest.
+        sampler: stored as the checkpoint's own sampler settings.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DataError: nothing to train on.
+        DlmError: the loss stopped being a number.
+    """
+    torch.set_num_threads(execution.threads)
+    denoiser.to(pick_device(execution.device)).train()
+    examples = encode_rows(rows, denoiser.tokenizer, recipe)
+    checks = encode_rows(held_out, denoiser.tokenizer, recipe)[: recipe.evaluation_rows]
+    steps = count_steps(recipe, len(examples))
+    adapted = _adapt(denoiser, recipe.lora)
+    with Progress(f"train {name}", steps) as progress:
+        curves = _fit(denoiser, examples, checks, recipe, out, steps, seed, execution, progress)
+    if adapted is not None:
+        denoiser.model = adapted.merge_and_unload()
+    conventions = dataclasses.replace(
+        denoiser.conventions, objective=recipe.objective.kind, sampler=dataclasses.asdict(sampler) if sampler else None
+    )
+    finished = Denoiser(denoiser.model, denoiser.tokenizer, conventions).eval()
+    with replacing_folder(out) as draft:
+        write_jsonl(draft / "curves.jsonl", curves.records)
+        return save_denoiser(finished, draft, name=name, made_from={**made_from, "steps": steps})
+
+
+def count_steps(recipe: Recipe, examples: int) -> int:
+    """Return the optimiser updates of a training.
+
+    Raises:
+        DataError: fewer examples than one update needs.
+    """
+    if examples < recipe.batch_size:
+        raise DataError(
+            f"{examples} examples are fewer than batch_size {recipe.batch_size}; prepare more rows or lower batch_size"
+        )
+    if recipe.steps is not None:
+        return recipe.steps
+    assert recipe.epochs is not None
+    return max(1, math.ceil(recipe.epochs * (examples // recipe.batch_size)))
+
+
+def _adapt(denoiser: Denoiser, lora: LoRA | None) -> Any:
+    """Put LoRA adapters into the model, in place; return peft's wrapper, which can merge them."""
+    if lora is None:
+        return None
+    from peft import LoraConfig, get_peft_model
+
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
+    return get_peft_model(denoiser.model, config)
+
+
+def _fit(
+    denoiser: Denoiser,
+    examples: Sequence[Example],
+    checks: Sequence[Example],
+    recipe: Recipe,
+    out: Path,
+    steps: int,
+    seed: int,
+    execution: ExecutionSettings,
+    progress: Progress,
+) -> Curves:
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    curves = Curves(progress)
+    tokenizer = denoiser.tokenizer
+    train_filler = recipe.filler == "eos" and isinstance(recipe.objective, MDLM)
+    trainer = DiffusionTrainer(
+        recipe=recipe,
+        mask_token_id=denoiser.mask_token_id,
+        noise_seed=seed,
+        model=denoiser,
+        args=training_arguments(recipe, out.parent / f".{out.name}.work", steps, seed, execution),
+        train_dataset=list(examples),
+        eval_dataset=list(checks),
+        data_collator=Collator(tokenizer.eos_token_id if train_filler else tokenizer.pad_token_id, train_filler),
+        callbacks=[curves],
+    )
+    trainer.remove_callback("PrinterCallback")
+    trainer.train()
+    return curves

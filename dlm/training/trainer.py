@@ -1,0 +1,133 @@
+"""One trainer for every objective: transformers.Trainer with the loss of ``dlm.diffusion``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from dlm.diffusion import autoregressive_loss, mdlm_loss, normalise
+from dlm.errors import DlmError
+from dlm.progress import Progress
+from dlm.settings import MDLM, ExecutionSettings, Recipe
+
+_EVALUATION_STREAM = 1 << 40  # keeps the noise of held-out rows apart from that of training rows
+
+
+class DiffusionTrainer(Trainer):
+    """Computes the recipe's objective; everything else is the Trainer's."""
+
+    def __init__(self, *, recipe: Recipe, mask_token_id: int, noise_seed: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.recipe, self.mask_token_id, self.noise_seed = recipe, mask_token_id, noise_seed
+        # The loss below divides by the counts of the whole update, so the Trainer must not divide by its micro-batches.
+        self.model_accepts_loss_kwargs = True
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Return the normalised loss of one micro-batch; token counts are those of the whole update."""
+        trainable_BL = inputs["labels"] != -100
+        loss_BL = self._loss_map(model, inputs, trainable_BL)
+        if not model.training or num_items_in_batch is None:
+            loss = normalise(loss_BL, trainable_BL, self.recipe.normalisation)
+        elif self.recipe.normalisation == "token":
+            loss = loss_BL.sum() / num_items_in_batch
+        else:
+            rows = loss_BL.shape[0]
+            loss = normalise(loss_BL, trainable_BL, self.recipe.normalisation) * rows / self.recipe.batch_size
+        return (loss, {"loss": loss.detach()}) if return_outputs else loss
+
+    def _loss_map(self, model: nn.Module, inputs: dict[str, Tensor], trainable_BL: Tensor) -> Tensor:
+        attention_BL = inputs["attention"]
+        if not isinstance(self.recipe.objective, MDLM):
+            return autoregressive_loss(model, inputs["tokens"], trainable_BL, attention_BL)
+        return mdlm_loss(
+            model,
+            inputs["tokens"],
+            trainable_BL,
+            attention_BL,
+            settings=self.recipe.objective,
+            mask_token_id=self.mask_token_id,
+            seed=self.noise_seed,
+            streams_B=inputs["rows"] + (0 if model.training else _EVALUATION_STREAM),
+            step=self.state.global_step if model.training else 0,
+        )
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Tensor], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[Tensor, None, None]:
+        """Measure the loss on held-out rows."""
+        with torch.inference_mode():
+            return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
+
+
+class Curves(TrainerCallback):
+    """Keeps the curves as records and shows progress; stops a training whose loss is no longer a number."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.records = progress, list[dict[str, float]]()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.progress.advance()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kept = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch")
+        record = {"step": state.global_step, **{key: value for key, value in (logs or {}).items() if key in kept}}
+        if len(record) < 3:
+            return
+        self.records.append(record)
+        loss = record.get("loss", record.get("eval_loss", 0.0))
+        if not math.isfinite(loss):
+            raise DlmError(f"training: the loss is {loss} at step {state.global_step}; lower learning_rate or use fp32")
+        if "loss" in record:
+            self.progress.note = f"loss {loss:.3f}"
+
+
+def training_arguments(recipe: Recipe, work: Path, steps: int, seed: int, execution: ExecutionSettings) -> TrainingArguments:
+    """Translate a recipe into the Trainer's arguments."""
+    micro = recipe.micro_batch_size or recipe.batch_size
+    return TrainingArguments(
+        output_dir=str(work),
+        max_steps=steps,
+        per_device_train_batch_size=micro,
+        per_device_eval_batch_size=micro,
+        gradient_accumulation_steps=recipe.batch_size // micro,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(recipe.lr_schedule, recipe.lr_schedule),
+        warmup_steps=recipe.warmup_ratio if recipe.warmup_ratio < 1 else steps,
+        weight_decay=recipe.weight_decay,
+        adam_beta2=recipe.adam_beta2,
+        max_grad_norm=recipe.max_grad_norm,
+        bf16=recipe.precision == "bf16",
+        seed=seed,
+        data_seed=seed,
+        use_cpu=execution.device == "cpu" or not torch.cuda.is_available(),
+        logging_steps=max(1, steps // 50),
+        eval_strategy="steps",
+        eval_steps=max(1, math.ceil(steps / recipe.evaluations)),
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_drop_last=True,
+        logging_nan_inf_filter=False,
+    )

@@ -1,0 +1,144 @@
+"""Bad params: one line that names file, line, key and remedy."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dlm.errors import SettingsError
+from dlm.params import load_params, scales
+
+
+@pytest.fixture
+def project(tmp_path: Path, repository: Path) -> Path:
+    shutil.copytree(repository / "params", tmp_path / "params")
+    return tmp_path
+
+
+def edit(project: Path, old: str, new: str, scale: str = "tiny") -> int:
+    """Replace the first ``old`` in a params file; return the line it stood on."""
+    path = project / "params" / f"{scale}.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return text[: text.index(old)].count("\n") + 1
+
+
+def refusal(project: Path, scale: str = "tiny") -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_params(scale, project)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("scale", ["tiny", "micro", "paper"])
+def test_shipped_params_load(repository: Path, scale: str) -> None:
+    assert load_params(scale, repository).tables
+
+
+def test_every_params_file_is_covered_above(repository: Path) -> None:
+    assert scales(repository / "params") == ["micro", "paper", "tiny"]
+
+
+def test_unknown_key_names_the_nearest_and_the_line(project: Path) -> None:
+    line = edit(project, "learning_rate: 3.0e-3", "learning_rte: 3.0e-3")
+    assert f"tiny.yaml:{line}: recipes.pretrain_mdlm.learning_rte: unknown key; did you mean 'learning_rate'?" in refusal(
+        project
+    )
+
+
+def test_unknown_key_at_the_top(project: Path) -> None:
+    edit(project, "seed: 0", "sede: 0")
+    assert "tiny.yaml:4: sede: unknown key; did you mean 'seed'?" in refusal(project)
+
+
+def test_broken_yaml_names_the_line(project: Path) -> None:
+    line = edit(project, "seed: 0", "seed: [0")
+    message = refusal(project)
+    assert "broken YAML" in message
+    assert any(f"tiny.yaml:{line + offset}:" in message for offset in (0, 1, 2))
+
+
+def test_key_written_twice(project: Path) -> None:
+    edit(project, "seed: 0", "seed: 0\nseed: 1")
+    assert "seed: this key is written twice" in refusal(project)
+
+
+def test_unknown_scale_lists_the_scales(project: Path) -> None:
+    assert "unknown scale 'huge': known: micro, paper, tiny" in refusal(project, "huge")
+    assert "did you mean 'tiny'?" in refusal(project, "tiney")
+
+
+@pytest.mark.parametrize("scale", ["../params/tiny", "", "params/tiny"])
+def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
+    assert "unknown scale" in refusal(project, scale)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("seed: 0", "seed: many", "seed: expected a whole number, got 'many'"),
+        ("seed: 0", "seed: true", "seed: expected a whole number, got True"),
+        ("seed: 0", "seed: 1.5", "seed: expected a whole number, got 1.5"),
+        ("batch_size: 32", "batch_size: -1", "execution.batch_size: batch_size must be at least 1, got -1"),
+        ("threads: 1", "threads: 0", "execution.threads: threads must be from 1 to 256, got 0"),
+        ("dtype: float32", "dtype: float99", "execution.dtype: unknown 'float99'; did you mean 'float32'?"),
+        ("3.0e-3", ".inf", "learning_rate: expected a number, got inf"),
+        ("kind: mdlm", "kind: mdml", "objective.kind: unknown 'mdml'; did you mean 'mdlm'?"),
+        ("steps: 32}", "steps: 33}", "steps 33 is not a multiple of the 2 blocks"),
+        ("steps: 32}", "steps: 128}", "steps 128 exceeds max_new_tokens 64"),
+        ("block_size: 32", "block_size: 24", "block_size 24 does not divide max_new_tokens 64"),
+        ("max_new_tokens: 64, block_size: 32", "max_new_tokens: 192, block_size: 96", "leaves no room for a prompt"),
+        ("tasks: [word_problems, countdown", "tasks: [wordproblems, countdown", "no task is named 'wordproblems'"),
+        ("{model: llada-instruct, ", "{model: lama-instruct, ", "did you mean 'llada-instruct'?"),
+        ("recipe: pretrain_mdlm", "recipe: pretrain", "no recipe is named 'pretrain'"),
+        ("start: dream-opened", "start: dream-base", "circular"),
+        ("max_length: 96", "max_length: 960", "exceeds the 192 positions"),
+        ("heads: 4", "heads: 5", "heads 5 does not divide hidden_size 96"),
+        ("rows: {word_problems: 12000", "rows: {word_problem: 12000", "did you mean 'word_problems'?"),
+        ("samples: 16", "samples: 16, smaples: 3", "likelihood.smaples: unknown key; did you mean 'samples'?"),
+        ('operators: "+-"', 'operators: "+^"', "operators must be some of '+-*/', got '+^'"),
+        ("output: likelihood", "output: likelihood\n    sampler: answer64", "does not apply to a likelihood task"),
+    ],
+)
+def test_refusals(project: Path, old: str, new: str, expected: str) -> None:
+    edit(project, old, new)
+    message = refusal(project)
+    assert expected in message
+    assert "tiny.yaml:" in message
+
+
+def test_missing_key(project: Path) -> None:
+    edit(project, "    recipe: pretrain_mdlm\n", "")
+    assert "checkpoints.llada-base: missing key 'recipe'" in refusal(project)
+
+
+def test_steps_and_epochs_exclude_each_other(project: Path) -> None:
+    edit(project, "steps: 700", "steps: 700\n    epochs: 3")
+    assert "give either steps or epochs" in refusal(project)
+
+
+def test_extended_scale_blames_the_file_that_wrote_the_key(project: Path) -> None:
+    edit(project, "likelihood: {samples: 4}", "likelihood: {samples: 0}", "micro")
+    assert "micro.yaml" in refusal(project, "micro")
+    edit(project, "likelihood: {samples: 0}", "", "micro")
+    edit(project, "samples: 16", "samples: none")
+    assert "tiny.yaml" in refusal(project, "micro")
+
+
+def test_circular_extends(project: Path) -> None:
+    edit(project, "extends: tiny", "extends: micro", "micro")
+    assert "extends: circular (micro -> micro)" in refusal(project, "micro")
+
+
+def test_not_utf8(project: Path) -> None:
+    (project / "params" / "tiny.yaml").write_bytes(b"seed: \xff\xfe\n")
+    assert "not UTF-8" in refusal(project)
+
+
+def test_empty_file(project: Path) -> None:
+    (project / "params" / "tiny.yaml").write_text("")
+    assert "expected a mapping" in refusal(project)

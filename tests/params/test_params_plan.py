@@ -1,0 +1,95 @@
+"""The plan: what each step reads, which cells a checkpoint has, and when a step must run again."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from dlm.errors import SettingsError
+from dlm.params import Plan, load_plan
+from dlm.settings import TableRow
+
+
+@pytest.fixture(scope="module")
+def plan(request: pytest.FixtureRequest) -> Plan:
+    return load_plan("tiny", Path(__file__).resolve().parents[2])
+
+
+def changed(plan: Plan, **fields: object) -> Plan:
+    return dataclasses.replace(plan, params=dataclasses.replace(plan.params, **fields))
+
+
+def test_a_training_reads_its_data_and_its_start(plan: Plan) -> None:
+    inputs = [str(Path(path).relative_to(plan.layout.root)) for path in plan.checkpoint_inputs("dream-base")]
+    assert inputs == [
+        "results/tiny/data/corpus/manifest.json",
+        "results/tiny/checkpoints/dream-opened/manifest.json",
+    ]
+
+
+def test_a_pretraining_reads_its_tokenizer(plan: Plan) -> None:
+    assert any("tokenizer-llada" in path for path in plan.checkpoint_inputs("llada-base"))
+
+
+def test_table1_has_eight_models_and_four_tasks(plan: Plan) -> None:
+    models = plan.table_models("table1")
+    assert len(models) == 8
+    assert all(len(plan.cells(model)) == 4 for model in models)
+
+
+def test_the_response_prefix_is_for_tuned_models_only(plan: Plan) -> None:
+    prefix = {cell.task: cell.response_prefix for cell in plan.cells("llada-base")}
+    tuned = {cell.task: cell.response_prefix for cell in plan.cells("llada-base-sft")}
+    assert set(prefix.values()) == {""}
+    assert tuned["countdown"] == "<reasoning>\n"
+    assert tuned["number_choice"] == ""
+
+
+def test_a_cell_that_two_tables_ask_for_is_sampled_once(plan: Plan) -> None:
+    table = plan.params.tables["table1"]
+    twice = changed(plan, tables={"table1": table, "again": table})
+    assert twice.cells("llada-base") == plan.cells("llada-base")
+
+
+def test_chat_and_plain_prompts_are_different_cells(plan: Plan) -> None:
+    table = plan.params.tables["table1"]
+    plain = dataclasses.replace(table, rows=(TableRow(model="llada-base", label="x", stage="before SFT", chat=False),))
+    both = changed(plan, tables={"table1": table, "plain": plain})
+    assert len(both.cells("llada-base")) == 8
+
+
+def test_a_sampler_setting_changes_the_samples_but_no_training(plan: Plan) -> None:
+    sampler = plan.params.samplers["answer64"]
+    other = dataclasses.replace(sampler, score="random")
+    entries = {
+        name: dataclasses.replace(entry, sampler=None) if hasattr(entry, "sampler") else entry
+        for name, entry in plan.params.checkpoints.items()
+    }
+    before = changed(plan, checkpoints=entries)
+    after = changed(before, samplers={**plan.params.samplers, "answer64": other})
+    assert before.cells_digest("llada-base") != after.cells_digest("llada-base")
+    for name in entries:
+        assert before.digest("checkpoints", name) == after.digest("checkpoints", name)
+
+
+def test_a_recipe_changes_only_the_checkpoints_that_use_it(plan: Plan) -> None:
+    recipe = dataclasses.replace(plan.params.recipes["sft_reasoning"], learning_rate=1e-5)
+    after = changed(plan, recipes={**plan.params.recipes, "sft_reasoning": recipe})
+    differing = {
+        name
+        for name in plan.params.checkpoints
+        if plan.digest("checkpoints", name) != after.digest("checkpoints", name)
+    }
+    assert differing == {"llada-base-sft", "llada-instruct-sft", "dream-base-sft", "dream-instruct-sft"}
+
+
+def test_threads_change_every_training(plan: Plan) -> None:
+    after = changed(plan, execution=dataclasses.replace(plan.params.execution, threads=2))
+    assert plan.digest("checkpoints", "llada-base") != after.digest("checkpoints", "llada-base")
+
+
+def test_unknown_names_are_refused_with_the_nearest(plan: Plan) -> None:
+    with pytest.raises(SettingsError, match="did you mean 'llada-base'"):
+        plan.entry("checkpoints", "lada-base")

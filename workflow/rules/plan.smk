@@ -1,0 +1,38 @@
+# What to run: the params of the asked-for scale, read and checked before any job starts.
+
+import os
+import sys
+
+from dlm.analysis.publish import drop_stale
+from dlm.cli import keep_caches_inside
+from dlm.errors import DlmError
+from dlm.params import load_plan
+
+keep_caches_inside(Path.cwd())
+
+SCALE = str(config.get("scale", "tiny"))
+try:
+    if unknown := sorted(set(config) - {"scale"}):
+        raise DlmError(f"--config {unknown[0]}: unknown key; known: scale (targets stand before --config)")
+    PLAN = load_plan(SCALE)
+except DlmError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.stderr.flush()
+    # Snakemake would print a traceback for any exception that leaves a Snakefile.
+    os._exit(error.exit_code)
+
+DLM = f"{sys.executable} -m dlm"
+
+
+wildcard_constraints:
+    name=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
+
+
+def made(step):
+    """Path pattern of a step's product."""
+    return PLAN.layout.manifest(step, "{name}")
+
+
+def log_of(step):
+    """Path pattern of a step's log."""
+    return str(PLAN.layout.base / "logs" / step / "{name}.log")

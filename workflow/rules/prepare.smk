@@ -1,0 +1,16 @@
+# Data sets, test sets and tokenizers.
+
+
+rule prepare:
+    input:
+        lambda w: PLAN.data_inputs(w.name),
+    output:
+        made("data"),
+    params:
+        settings=lambda w: PLAN.digest("data", w.name),
+    log:
+        log_of("prepare"),
+    message:
+        "prepare {wildcards.name}"
+    shell:
+        "{DLM} prepare {wildcards.name} --scale {SCALE} --log {log}"
