@@ -1,0 +1,36 @@
+"""`dlm table NAME`: from the scores of a scale to the files of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlm.analysis.published import DEFAULT_PATH, Published
+from dlm.analysis.render import write_files
+from dlm.analysis.tables import build_table
+from dlm.files import read_json
+from dlm.provenance import code_version
+
+if TYPE_CHECKING:
+    from dlm.params import Plan
+
+
+def write_table(name: str, plan: Plan) -> Path:
+    """Make table ``name`` of a plan from its models' scores; return the path of the CSV.
+
+    Raises:
+        SettingsError: the plan has no such table.
+        DataError: scores or published figures are missing or damaged.
+    """
+    table = plan.entry("tables", name)
+    models = dict.fromkeys(row.model for row in table.rows)
+    result = build_table(
+        name,
+        table,
+        plan.params.tasks,
+        plan.scale,
+        {model: read_json(plan.layout.manifest("scores", model)) for model in models},
+        Published.load(plan.layout.root / DEFAULT_PATH) if table.published else None,
+        plan.params.meaningless,
+    )
+    return write_files(result, plan.layout.tables, code=code_version())[0]

@@ -1,0 +1,153 @@
+"""A share of right answers with its error and interval, and the gain of one model over another on the same documents.
+
+A document contributes a numerator x (what was right, 0 <= x <= w) and a weight w > 0 (what there was to get right: 1
+for a question, the number of empty cells for a Sudoku). The value is the ratio R = sum(x) / sum(w). Documents are the
+independent units: cells of one grid stand or fall together.
+
+Standard error: the linearised ratio estimator with its n/(n-1) correction (Cochran, *Sampling Techniques*, 3rd ed.,
+section 6.4): se² = n/(n-1) · sum((x - R·w)²) / sum(w)². With equal weights it is the sample standard deviation of x/w
+divided by sqrt(n), which is what lm-eval reports.
+
+95 % interval, never of zero width:
+
+* all-or-nothing outcomes of weight 1: Wilson's score interval;
+* anything else: one wholly right and one wholly wrong document of average weight are added, and the interval of the
+  enlarged sample is ratio ± t(n+1)·se, cut to [0, 1]. This is the adjustment of Agresti and Coull (1998) carried to
+  ratios. An all-zero cell of 100 documents gets [0, 0.029], near the rule of three, instead of [0, 0]; and unlike a
+  special case for all-equal outcomes, the width does not jump when one document differs. In simulations over skewed,
+  clustered and nearly constant outcomes with n from 10 to 200 it covered the truth in 94 to 100 % of repeats, where
+  value ± 1.96·se fell as low as 12 % (`tests/analysis/test_analysis_estimates.py` repeats a part of it).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dlm.errors import DataError
+
+CONFIDENCE = 0.95
+"""Coverage of every interval."""
+TOLERANCE = 1e-9
+"""Largest rounding by which a numerator may leave the range from 0 to its weight, or a value differ from its ratio."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A share (0 to 1) estimated from n documents."""
+
+    value: float
+    """sum(numerators) / sum(weights)."""
+    stderr: float | None
+    """Standard error of the value; None where n is 1, because one document says nothing of the spread."""
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    """Upper end of the 95 % interval."""
+    n: int
+    """Number of documents."""
+    binary: bool
+    """Every document weighs 1 and is either right or wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """How much better (-1 to 1) one model does than another on the same n documents."""
+
+    value: float
+    """Share after minus share before."""
+    stderr: float | None
+    """Standard error of the difference over the documents' own differences; None where n is 1."""
+    n: int
+    """Number of documents."""
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether the gain, or loss, is larger than two standard errors."""
+        return self.stderr is not None and abs(self.value) > 2 * self.stderr
+
+
+def estimate(numerators: Sequence[float], weights: Sequence[float]) -> Estimate:
+    """Return the share ``sum(numerators) / sum(weights)`` with its standard error and 95 % interval.
+
+    Raises:
+        DataError: no documents, unequal lengths, or a numerator outside the range from 0 to its weight.
+    """
+    check_documents(numerators, weights)
+    value = ratio(numerators, weights)
+    binary = set(weights) == {1} and set(numerators) <= {0, 1}
+    low, high = wilson(value, len(weights)) if binary else _enlarged_interval(numerators, weights)
+    stderr = _stderr(_residuals(numerators, weights))
+    return Estimate(value=value, stderr=stderr, low=low, high=high, n=len(weights), binary=binary)
+
+
+def paired_gain(
+    before: tuple[Sequence[float], Sequence[float]], after: tuple[Sequence[float], Sequence[float]]
+) -> Gain:
+    """Return the gain of ``after`` over ``before``, both (numerators, weights) of the same documents in the same order.
+
+    The standard error is that of the documents' own differences, so what makes a document hard for both models cancels.
+
+    Raises:
+        DataError: the weights differ, so the documents cannot be the same; or they are bad in themselves.
+    """
+    check_documents(*before)
+    check_documents(*after)
+    if list(before[1]) != list(after[1]):
+        raise DataError("the documents of the two models differ in number or weight")
+    differences = [b - a for a, b in zip(_residuals(*before), _residuals(*after), strict=True)]
+    return Gain(value=ratio(*after) - ratio(*before), stderr=_stderr(differences), n=len(differences))
+
+
+def ratio(numerators: Sequence[float], weights: Sequence[float]) -> float:
+    """Return ``sum(numerators) / sum(weights)``, correctly rounded whatever the order of the documents."""
+    return math.fsum(numerators) / math.fsum(weights)
+
+
+def wilson(value: float, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval for a share ``value`` of ``n`` all-or-nothing documents."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(value * n, n, alpha=1 - CONFIDENCE, method="wilson")
+    # The formula gives 0 and 1 there; rounding would leave 1e-18 and lift a row off the floor.
+    return (0.0 if value == 0 else float(low)), (1.0 if value == 1 else float(high))
+
+
+def check_documents(numerators: Sequence[float], weights: Sequence[float]) -> None:
+    """Refuse documents of which no share can be made.
+
+    Raises:
+        DataError: says which document (counted from 0) is at fault and why.
+    """
+    if len(numerators) != len(weights):
+        raise DataError(f"{len(numerators)} numerators for {len(weights)} weights")
+    if not weights:
+        raise DataError("no documents, so no value")
+    for index, (x, w) in enumerate(zip(numerators, weights, strict=True)):
+        if not (math.isfinite(w) and w > 0):
+            raise DataError(f"document {index} has weight {w}; expected a number above 0")
+        if not -TOLERANCE <= x <= w + TOLERANCE:
+            raise DataError(f"document {index} has numerator {x}; expected a number from 0 to its weight {w}")
+
+
+def _residuals(numerators: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """Return what each document moves the ratio by, to first order: (x - R·w) / sum(w)."""
+    value, total = ratio(numerators, weights), math.fsum(weights)
+    return [(x - value * w) / total for x, w in zip(numerators, weights, strict=True)]
+
+
+def _stderr(residuals: Sequence[float]) -> float | None:
+    n = len(residuals)
+    return math.sqrt(n / (n - 1) * math.fsum(r * r for r in residuals)) if n > 1 else None
+
+
+def _enlarged_interval(numerators: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
+    from scipy.stats import t
+
+    average = math.fsum(weights) / len(weights)
+    x, w = [*numerators, average, 0.0], [*weights, average, average]
+    centre, stderr = ratio(x, w), _stderr(_residuals(x, w))
+    assert stderr is not None  # there are at least three documents
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(w) - 1)) * stderr
+    return max(0.0, centre - half), min(1.0, centre + half)

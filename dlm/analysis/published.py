@@ -1,0 +1,141 @@
+"""Published figures: read from a CSV, looked up by table, model and benchmark.
+
+The file and its columns are described in `data/published/README.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from dlm.errors import DataError
+
+DEFAULT_PATH = Path("data/published/published.csv")
+"""The project's own file, from the root of the working copy."""
+COLUMNS = ("table", "model", "benchmark", "metric", "source", "value", "note")
+PREFER = ("dllm", "official", "derived", "third-party")
+"""Which source to take where several publish one figure, best first: the paper's own, for the paper's tables."""
+
+_SHARE = re.compile(r"accuracy|score|pass@")
+_ITEMS = re.compile(r"consistent with \d+ of (\d+) items")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One published number."""
+
+    table: str
+    model: str
+    benchmark: str
+    metric: str
+    source: str
+    value: float
+    """As a share (0 to 1) where `is_share`, else in the metric's own unit."""
+    note: str
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the metric is a percentage of right answers (not a speed, a ratio or a loss)."""
+        return bool(_SHARE.match(self.metric))
+
+    @property
+    def n(self) -> int | None:
+        """Number of items behind the figure, as far as its note tells; None: unknown."""
+        found = _ITEMS.search(self.note)
+        return int(found[1]) if found else None
+
+
+class Published:
+    """All figures of one file, and the order in which sources are preferred."""
+
+    def __init__(self, figures: Iterable[Figure], *, prefer: Sequence[str] = PREFER) -> None:
+        self.figures = tuple(figures)
+        self.prefer = tuple(prefer)
+
+    @classmethod
+    def load(cls, path: str | Path = DEFAULT_PATH, *, prefer: Sequence[str] = PREFER) -> Published:
+        """Read a file of published figures.
+
+        Raises:
+            DataError: the file is missing, or a row is damaged or repeats another; names the path and line.
+        """
+        return cls(_read(Path(path)), prefer=prefer)
+
+    def find(self, table: str, model: str, benchmark: str, *, metric: str | None = None) -> Figure | None:
+        """Return the share that the most preferred source publishes; None: nobody does.
+
+        Sources that are not in ``prefer`` come last, by name.
+
+        Raises:
+            DataError: that source publishes several metrics and ``metric`` does not say which.
+        """
+        wanted = (table, model, benchmark)
+        found = [f for f in self.figures if (f.table, f.model, f.benchmark) == wanted and f.is_share]
+        found = [f for f in found if metric in (None, f.metric)]
+        if not found:
+            return None
+        best = min(found, key=self._rank)
+        same = [f.metric for f in found if f.source == best.source]
+        if len(same) > 1:
+            raise DataError(f"published figures: {'/'.join(wanted)} has several metrics ({', '.join(same)}); name one")
+        return best
+
+    def lookup(self, table: str, model: str, benchmark: str, *, metric: str | None = None) -> float | None:
+        """Return the value of ``find`` alone, as a share (0 to 1)."""
+        figure = self.find(table, model, benchmark, metric=metric)
+        return None if figure is None else figure.value
+
+    def _rank(self, figure: Figure) -> tuple[int, str]:
+        known = figure.source in self.prefer
+        return (self.prefer.index(figure.source) if known else len(self.prefer), figure.source)
+
+
+def _read(path: Path) -> list[Figure]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return _parse(stream, path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run from the root of the working copy, or name the file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); restore it with git") from error
+
+
+def _parse(stream: TextIO, path: Path) -> list[Figure]:
+    reader = csv.reader(stream, strict=True)
+    seen: dict[tuple[str, ...], int] = {}
+    figures = []
+    try:
+        if tuple(next(reader, [])) != COLUMNS:
+            raise DataError(f"{path}:1: expected the columns {','.join(COLUMNS)}")
+        for row in reader:
+            figure = _figure(row, f"{path}:{reader.line_num}")
+            first = seen.setdefault(tuple(row[:5]), reader.line_num)
+            if first != reader.line_num:
+                raise DataError(f"{path}:{reader.line_num}: the figure of line {first} again; keep one of them")
+            figures.append(figure)
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: damaged row ({error}); restore it with git") from error
+    return figures
+
+
+def _figure(row: Sequence[str], where: str) -> Figure:
+    """Check one row and return its figure, percentages as shares."""
+    if len(row) != len(COLUMNS):
+        raise DataError(f"{where}: {len(row)} fields, expected {len(COLUMNS)} ({', '.join(COLUMNS)})")
+    fields = dict(zip(COLUMNS, row, strict=True))
+    if empty := [name for name in COLUMNS[:5] if not fields[name].strip()]:
+        raise DataError(f"{where}: {empty[0]} is empty")
+    try:
+        value = float(fields.pop("value"))
+    except ValueError:
+        value = math.nan
+    figure = Figure(value=value, **fields)
+    if not math.isfinite(value) or (figure.is_share and not 0 <= value <= 100):
+        expected = "a percentage from 0 to 100" if figure.is_share else "a number"
+        raise DataError(f"{where}: value is '{row[5]}', expected {expected}")
+    return Figure(value=round(value / 100, 10), **fields) if figure.is_share else figure

@@ -1,0 +1,208 @@
+"""A table of a scale: every cell recomputed from its documents, beside the published figure, with a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dlm.analysis.cells import Cell, again, read_cells
+from dlm.analysis.estimates import Estimate, Gain, estimate, paired_gain
+from dlm.analysis.published import Figure, Published
+from dlm.analysis.verdicts import Verdict, judge
+from dlm.errors import DataError
+from dlm.settings import Table, TableRow, Task
+
+Column = tuple[str, str]
+"""A column of the rendered table: (task, setting)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One line of the CSV: one (model, task, setting)."""
+
+    row: TableRow
+    cell: Cell
+    estimate: Estimate
+    figure: Figure | None
+    """The published figure beside it; None: not joined."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedGain:
+    """What SFT gained on one task, on the same documents."""
+
+    before: str
+    """Checkpoint before SFT."""
+    after: str
+    """Checkpoint after SFT."""
+    column: Column
+    gain: Gain
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableResult:
+    """A table as computed; `dlm.analysis.render` writes it."""
+
+    name: str
+    scale: str
+    table: Table
+    tasks: Mapping[str, Task]
+    columns: tuple[Column, ...]
+    """(task, setting), in the order of the table's tasks."""
+    results: tuple[Result, ...]
+    """In the order of the table's rows, then of the columns."""
+    gains: tuple[PairedGain, ...]
+    """In the order of the rows after SFT, then of the columns."""
+    meaningless: bool
+    """The scale is too small for its numbers to mean anything."""
+
+
+def build_table(
+    name: str,
+    table: Table,
+    tasks: Mapping[str, Task],
+    scale: str,
+    scores: Mapping[str, Mapping[str, Any]],
+    published: Published | None = None,
+    meaningless: bool = False,
+    *,
+    differing: Mapping[tuple[str, str], str] | None = None,
+) -> TableResult:
+    """Compute a table from the scores of its models.
+
+    Args:
+        name: the table's name under `tables` in the params.
+        table: its rows and tasks.
+        tasks: every task by name.
+        scale: name of the scale.
+        scores: the loaded `scores.json` of every model of the table, by model.
+        published: figures to compare with; used where ``table.published`` names a table of them.
+        meaningless: say so in every verdict (a scale for tests).
+        differing: by (model, task), the settings that are not the published ones, in words.
+
+    Raises:
+        DataError: a cell is missing, damaged, or scored by another metric than the task's; names model and task.
+    """
+    by_row = [_index(row, table, tasks, scale, scores) for row in table.rows]
+    columns = _columns(table, by_row)
+    results = []
+    for row, cells in zip(table.rows, by_row, strict=True):
+        for column in columns:
+            task = tasks[column[0]]
+            figure = _figure(published, table, row, task)
+            words = (differing or {}).get((row.model, column[0]))
+            results.append(
+                _result(row, _cell(cells, row, column, scale), task, figure, words, scale if meaningless else None)
+            )
+    return TableResult(
+        name=name,
+        scale=scale,
+        table=table,
+        tasks={task: tasks[task] for task in table.tasks},
+        columns=columns,
+        results=tuple(results),
+        gains=_gains(table, scale, columns, by_row),
+        meaningless=meaningless,
+    )
+
+
+def pairs(table: Table) -> list[tuple[int | None, int]]:
+    """Return (before, after) for every row after SFT: the row before is the nearest above that stands so, or None."""
+    found: list[tuple[int | None, int]] = []
+    before = None
+    for index, row in enumerate(table.rows):
+        if row.stage == "before SFT":
+            before = index
+        else:
+            found.append((before, index))
+    return found
+
+
+def _index(
+    row: TableRow, table: Table, tasks: Mapping[str, Task], scale: str, scores: Mapping[str, Mapping[str, Any]]
+) -> dict[Column, Cell]:
+    """Return the cells of one row by (task, setting), those of other tables left out."""
+    if row.model not in scores:
+        raise DataError(
+            f"table row '{row.label}': no scores of model '{row.model}'; run `dlm score {row.model} --scale {scale}`"
+        )
+    found: dict[Column, Cell] = {}
+    for cell in read_cells(row.model, scale, scores[row.model]):
+        if cell.task not in table.tasks or cell.extra.get("chat", row.chat) != row.chat:
+            continue
+        column = (cell.task, cell.setting)
+        if column in found:
+            where = f"scores of '{row.model}', task '{cell.task}'"
+            raise DataError(f"{where}: setting '{cell.setting}' stands there twice; {again(row.model, scale)}")
+        _check_metric(row.model, scale, cell, tasks[cell.task])
+        found[column] = cell
+    return found
+
+
+def _check_metric(model: str, scale: str, cell: Cell, task: Task) -> None:
+    if (cell.metric, cell.filter) != (task.metric, task.filter):
+        raise DataError(
+            f"scores of '{model}', task '{cell.task}': scored by {cell.metric} ({cell.filter}), "
+            f"the task asks for {task.metric} ({task.filter}); {again(model, scale)}"
+        )
+
+
+def _columns(table: Table, by_row: list[dict[Column, Cell]]) -> tuple[Column, ...]:
+    """Return every (task, setting) that some row has, in the order of tasks, then of first appearance."""
+    seen = dict.fromkeys(column for cells in by_row for column in cells)
+    columns = []
+    for task in table.tasks:
+        # A task that no row has keeps its place, so that its absence is named.
+        columns += [column for column in seen if column[0] == task] or [(task, "any")]
+    return tuple(columns)
+
+
+def _cell(cells: Mapping[Column, Cell], row: TableRow, column: Column, scale: str) -> Cell:
+    if column not in cells:
+        task, setting = column
+        raise DataError(
+            f"scores of '{row.model}': no cell for task '{task}' (setting '{setting}', chat {str(row.chat).lower()}); "
+            f"run `dlm sample {row.model} --scale {scale}` and `dlm score {row.model} --scale {scale}`"
+        )
+    return cells[column]
+
+
+def _figure(published: Published | None, table: Table, row: TableRow, task: Task) -> Figure | None:
+    if published is None or not (table.published and row.published and task.benchmark):
+        return None
+    return published.find(table.published, row.published, task.benchmark)
+
+
+def _result(
+    row: TableRow, cell: Cell, task: Task, figure: Figure | None, differing: str | None, meaningless: str | None
+) -> Result:
+    computed = estimate(cell.numerators, cell.weights)
+    verdict = judge(computed, task, figure, differing=differing, meaningless=meaningless)
+    return Result(row=row, cell=cell, estimate=computed, figure=figure, verdict=verdict)
+
+
+def _gains(
+    table: Table, scale: str, columns: tuple[Column, ...], by_row: list[dict[Column, Cell]]
+) -> tuple[PairedGain, ...]:
+    found = []
+    for before, after in pairs(table):
+        if before is None:
+            continue
+        names = table.rows[before].model, table.rows[after].model
+        for column in columns:
+            gain = _gain(by_row[before][column], by_row[after][column], names, scale)
+            found.append(PairedGain(before=names[0], after=names[1], column=column, gain=gain))
+    return tuple(found)
+
+
+def _gain(before: Cell, after: Cell, models: tuple[str, str], scale: str) -> Gain:
+    where = f"scores of '{models[0]}' and '{models[1]}', task '{before.task}'"
+    remedy = f"; run `dlm score NAME --scale {scale}` for both again"
+    if before.extra.get("doc_ids") != after.extra.get("doc_ids"):
+        raise DataError(f"{where}: not the same documents in the same order{remedy}")
+    try:
+        return paired_gain((before.numerators, before.weights), (after.numerators, after.weights))
+    except DataError as error:
+        raise DataError(f"{where}: {error}{remedy}") from error

@@ -1,0 +1,97 @@
+"""Whether a computed share agrees with a published one, said so that it can be checked.
+
+The test: Newcombe's hybrid interval (1998, method 10) of the difference, made of the two 95 % intervals; the numbers
+differ where it leaves out zero. It uses both sample sizes, stands small samples and shares of 0 and 1, and never
+contradicts the intervals that the table shows.
+
+The published interval: Wilson's where our outcomes are all-or-nothing; else ours, moved to the published value and
+scaled by sqrt(n / published n), as if documents scatter alike in both. The published sample size, in this order:
+
+1. stated by the figure (`Figure.n`);
+2. ours, where we scored every document of the benchmark: the publisher most likely did too;
+3. unknown, where we scored a part only: the published share is then taken as exact, since it rests on more documents
+   than ours, and the test is whether it lies in our interval.
+
+Both sides saw the same documents, which makes differences smaller than independent samples would have; nobody
+publishes outcomes by document, so the test cannot pair them and leans towards *agrees*. A table tests each cell by
+itself: of twenty true agreements up to one is expected to be called *differs*.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dlm.analysis.estimates import Estimate, wilson
+from dlm.analysis.published import Figure
+from dlm.settings import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a reader should make of a cell."""
+
+    text: str
+    """`agrees`, `differs`, `settings differ: …`, `not published` or `meaningless (…)`.
+
+    `; at chance`, or `; at floor` where guessing earns nothing, is appended where `at_chance` holds."""
+    at_chance: bool
+    """The interval reaches down to blind guessing."""
+    published_n: int | None
+    """Sample size taken for the published figure; None: no figure, or taken as exact."""
+
+    @property
+    def comparison(self) -> str:
+        """The verdict without what is said of chance."""
+        return self.text.partition("; at ")[0]
+
+
+def judge(
+    ours: Estimate, task: Task, figure: Figure | None, *, differing: str | None, meaningless: str | None
+) -> Verdict:
+    """Return the verdict on one cell.
+
+    Args:
+        ours: the computed share.
+        task: gives the share that blind guessing earns, and whether every document was scored.
+        figure: what is published, if anything.
+        differing: the settings in which the computed number differs from the published one; None: in none.
+        meaningless: name of the scale where its numbers mean nothing; None: they do.
+    """
+    if meaningless is not None:
+        return Verdict(text=f"meaningless ({meaningless})", at_chance=False, published_n=None)
+    published_n = None if figure is None else sample_size(figure, ours, task)
+    if figure is None:
+        text = "not published"
+    elif differing:
+        text = f"settings differ: {differing}"
+    else:
+        text = "agrees" if agrees(ours, figure.value, published_n) else "differs"
+    at_chance = ours.low <= task.chance
+    suffix = ("; at chance" if task.chance > 0 else "; at floor") if at_chance else ""
+    return Verdict(text=text + suffix, at_chance=at_chance, published_n=published_n)
+
+
+def sample_size(figure: Figure, ours: Estimate, task: Task) -> int | None:
+    """Return the number of documents that the published figure is taken to rest on; None: it is taken as exact."""
+    if figure.n is not None:
+        return figure.n
+    return ours.n if task.limit is None else None
+
+
+def agrees(ours: Estimate, published: float, published_n: int | None) -> bool:
+    """Return whether the 95 % interval of the difference between ``ours`` and ``published`` (0 to 1) holds zero."""
+    low, high = _published_interval(ours, published, published_n)
+    difference = ours.value - published
+    below = math.hypot(ours.value - ours.low, high - published)
+    above = math.hypot(ours.high - ours.value, published - low)
+    return difference - below <= 0 <= difference + above
+
+
+def _published_interval(ours: Estimate, published: float, n: int | None) -> tuple[float, float]:
+    if n is None:
+        return published, published
+    if ours.binary:
+        return wilson(published, n)
+    scale = math.sqrt(ours.n / n)
+    return published - (ours.value - ours.low) * scale, published + (ours.high - ours.value) * scale

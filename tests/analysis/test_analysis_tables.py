@@ -1,0 +1,291 @@
+"""Tables: the golden rendering, order, bytes, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from analysis_examples import TASKS, cell, pair_scores, pair_table, right, scores
+
+from dlm.analysis import Published, build_table, write_files
+from dlm.analysis.command import write_table
+from dlm.analysis.published import DEFAULT_PATH
+from dlm.analysis.render import COLUMNS, csv_text, lineage, markdown
+from dlm.errors import DataError, SettingsError
+from dlm.files import write_json, write_text
+from dlm.params import Layout, Params, Plan
+from dlm.settings import Table, TableRow
+
+GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parents[2]
+CODE = {"version": "0.1.0", "commit": "abc123"}
+
+
+@pytest.fixture(scope="module")
+def published() -> Published:
+    return Published.load(ROOT / "data" / "published" / "published.csv")
+
+
+def build(table: Table | None = None, found: dict[str, Any] | None = None, **options: Any):
+    return build_table("table1", table or pair_table(), TASKS, "tiny", found or pair_scores(), **options)
+
+
+def lines(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+@pytest.mark.parametrize("name", ["tiny", "published", "micro"])
+def test_golden_rendering(name: str, published: Published):
+    """To renew after an intended change: write what `markdown` and `csv_text` give into tests/analysis/golden."""
+    if name == "micro":
+        result = build_table("table1", pair_table(), TASKS, "micro", pair_scores("micro"), meaningless=True)
+    else:
+        result = build(pair_table(published=name == "published"), published=published)
+    assert markdown(result) == (GOLDEN / f"{name}.md").read_text(encoding="utf-8")
+    assert csv_text(result) == (GOLDEN / f"{name}.csv").read_text(encoding="utf-8")
+
+
+def test_columns_and_numbers_by_eye():
+    rows = lines(csv_text(build()))
+    assert tuple(rows[0]) == COLUMNS
+    words = rows[3]
+    assert (words["table"], words["scale"], words["model"], words["task"]) == ("table1", "tiny", "base-sft", "words")
+    assert (words["value"], words["n"], words["metric"], words["setting"]) == (
+        "0.640000",
+        "100",
+        "exact_match",
+        "blocks",
+    )
+    assert words["published"] == words["published_source"] == words["delta"] == ""
+    assert rows[4]["value"] == "0.375000"
+
+
+def test_rows_in_the_tables_order_whatever_the_scores_order():
+    found = pair_scores()
+    found["base"]["cells"].reverse()
+    result = build(found=dict(reversed(found.items())))
+    order = [(row["model"], row["task"]) for row in lines(csv_text(result))]
+    assert order == [(model, task) for model in ("base", "base-sft") for task in TASKS]
+    assert csv_text(result) == csv_text(build())
+
+
+def test_several_settings_of_a_task_are_rows_and_columns_of_their_own():
+    found = pair_scores()
+    for number, name in enumerate(found):
+        found[name]["cells"].insert(1, cell("words", right(5 + number, 10), setting="greedy"))
+    result = build(found=found)
+    assert [row["setting"] for row in lines(csv_text(result))][:3] == ["blocks", "greedy", "blocks"]
+    assert "Word problems (greedy)" in markdown(result)
+    del found["base-sft"]["cells"][1]
+    with pytest.raises(DataError, match="scores of 'base-sft': no cell for task 'words' \\(setting 'greedy'"):
+        build(found=found)
+
+
+def test_published_joins_only_where_the_table_says_so(published: Published):
+    assert all(row["published"] == "" for row in lines(csv_text(build(published=published))))
+    rows = lines(csv_text(build(pair_table(published=True), published=published)))
+    assert [row["published"] for row in rows] == ["0.646700", "0.003400", "", "0.736200", "0.000000", ""]
+    assert [row["verdict"].partition(";")[0] for row in rows] == [
+        "differs",
+        "agrees",
+        "not published",
+        "differs",
+        "differs",
+        "not published",
+    ]
+    assert (rows[3]["published_source"], rows[3]["delta"]) == ("dllm", "-0.096200")
+
+
+def test_settings_that_differ_are_named(published: Published):
+    differing = {("base", "words"): "steps 64, published 256"}
+    result = build(pair_table(published=True), published=published, differing=differing)
+    assert lines(csv_text(result))[0]["verdict"] == "settings differ: steps 64, published 256"
+    assert "settings differ: steps 64, published 256" in markdown(result)
+
+
+def test_cells_of_other_tables_and_chat_settings_are_left_out():
+    found = pair_scores()
+    found["base"]["cells"].append(cell("words", right(1, 2)) | {"task": "elsewhere"})
+    found["base"]["cells"].append(cell("words", right(99, 100), chat=False))
+    assert csv_text(build(found=found)) == csv_text(build())
+
+
+def test_gains_are_paired_and_marked():
+    result = build()
+    words, sudoku, choice = (paired.gain for paired in result.gains)
+    assert words.value == pytest.approx(0.54) and words.stderr == pytest.approx((0.54 * 0.46 / 99) ** 0.5)
+    assert words.beyond_noise and sudoku.beyond_noise
+    assert choice.value == pytest.approx(-0.02) and not choice.beyond_noise
+    assert [gain["beyond_two_standard_errors"] for gain in lineage(result, code=CODE)["gains"]] == [True, True, False]
+
+
+def test_two_finetunings_of_one_model_each_pair_with_it():
+    table = pair_table()
+    again = TableRow(model="base-lora", label="+ LoRA", stage="after SFT")
+    found = pair_scores()
+    found["base-lora"] = scores("base-lora", found["base-sft"]["cells"])
+    result = build(replace(table, rows=(*table.rows, again)), found)
+    assert [(gain.before, gain.after) for gain in result.gains[::3]] == [("base", "base-sft"), ("base", "base-lora")]
+
+
+def test_rows_without_a_row_before_have_no_gain():
+    table = pair_table()
+    result = build(replace(table, rows=table.rows[1:]))
+    assert result.gains == ()
+    assert "Gains" not in markdown(result) and "(+" not in markdown(result)
+
+
+def test_equal_values_are_not_bold():
+    found = pair_scores()
+    found["base-sft"]["cells"] = found["base"]["cells"]
+    grid = markdown(build(found=found)).split("\n\n")[2]
+    assert "**" not in grid and "(+0.0)" in grid
+
+
+def test_one_document_leaves_the_error_empty():
+    table = replace(pair_table(), tasks=("words",))
+    found = {name: scores(name, [cell("words", [1])]) for name in ("base", "base-sft")}
+    result = build(table, found)
+    assert [row["stderr"] for row in lines(csv_text(result))] == ["", ""]
+    assert "100.0 [20.7, 100.0]" in markdown(result)
+
+
+def test_equal_labels_of_a_pair_are_told_apart():
+    table = pair_table()
+    for label, shown in (("LLaDA-tiny Base", "+ MDLM SFT"), ("LLaDA-tiny Base + LoRA", "+ LoRA"), ("Other", "Other")):
+        text = markdown(build(replace(table, rows=(table.rows[0], replace(table.rows[1], label=label)))))
+        assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][3] == shown
+
+
+def test_bars_in_labels_do_not_break_the_grid():
+    table = pair_table()
+    row = replace(table.rows[0], label="a | b")
+    assert "a \\| b" in markdown(build(replace(table, rows=(row, table.rows[1]))))
+
+
+def test_written_files_are_the_same_bytes_and_name_no_place(tmp_path: Path):
+    first = write_files(build(), tmp_path / "one", code=CODE)
+    second = write_files(build(), tmp_path / "two", code=CODE)
+    assert [path.name for path in first] == ["table1.csv", "table1.md", "table1.lineage.json"]
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+        assert str(tmp_path) not in one.read_text() and "\r" not in one.read_text()
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {path.name for path in first}
+
+
+def test_lineage_says_where_each_row_came_from(published: Published):
+    found = json.loads(json.dumps(lineage(build(pair_table(published=True), published=published), code=CODE)))
+    assert found["code"] == CODE
+    row = found["rows"][3]
+    assert (row["checkpoint"], row["what"], row["how"]) == ("sha-of-words", "w" * 8, "h" * 8)
+    assert row["lm_eval"] == {"version": "0.4.13", "task_version": 1.0}
+    assert (row["forward_passes"], row["seconds"]) == (640, 1.25)
+    assert row["scores"] == "results/tiny/scores/base-sft/scores.json"
+    assert row["published"]["n"] == 1319 and "971 of 1319" in row["published"]["note"]
+    assert found["rows"][2]["published"] is None
+
+
+DAMAGE = {
+    "value": (lambda c: c.update(value=0.11), "task 'words': value is 0.11, its documents give 0.1;"),
+    "n": (lambda c: c.update(n=99), "task 'words': n is 99 for 100 documents"),
+    "numerator": (lambda c: c["numerators"].__setitem__(3, 7), "task 'words': document 3 has numerator 7"),
+    "text": (lambda c: c["weights"].__setitem__(3, "1"), "task 'words': numerators or weights that are not numbers"),
+    "missing key": (lambda c: c.pop("weights"), "task 'words': weights is missing"),
+    "nan": (lambda c: c.update(value=float("nan")), "task 'words': value is nan"),
+    "empty": (lambda c: c.update(numerators=[], weights=[], n=0), "task 'words': no documents"),
+    "metric": (
+        lambda c: c.update(metric="acc"),
+        "task 'words': scored by acc \\(none\\), the task asks for exact_match",
+    ),
+    "absent": (lambda c: c.update(task="elsewhere"), "no cell for task 'words' \\(setting 'blocks', chat true\\)"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_cell_is_named_with_model_and_task(damage: str):
+    spoil, message = DAMAGE[damage]
+    found = pair_scores()
+    spoil(found["base"]["cells"][0])
+    with pytest.raises(DataError, match=message) as caught:
+        build(found=found)
+    assert "scores of 'base'" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_scores_of_another_scale_model_or_format_are_refused():
+    for key, value in (("scale", "paper"), ("model", "other"), ("format", "dlm-scores/0"), ("cells", None)):
+        found = pair_scores()
+        found["base"][key] = value
+        with pytest.raises(
+            DataError, match=r"scores of 'base': .*; delete .*json and run `dlm score base --scale tiny`"
+        ):
+            build(found=found)
+
+
+def test_missing_scores_repeated_cells_and_absent_tasks():
+    with pytest.raises(DataError, match="no scores of model 'base-sft'"):
+        build(found={"base": pair_scores()["base"]})
+    found = pair_scores()
+    found["base"]["cells"].append(found["base"]["cells"][0])
+    with pytest.raises(DataError, match="setting 'blocks' stands there twice"):
+        build(found=found)
+    for name in found:
+        found[name]["cells"] = [one for one in pair_scores()[name]["cells"] if one["task"] != "choice"]
+    with pytest.raises(DataError, match="scores of 'base': no cell for task 'choice' \\(setting 'any'"):
+        build(found=found)
+
+
+def test_pairs_scored_on_other_documents_are_refused():
+    found = pair_scores()
+    found["base"]["cells"][0] = cell("words", right(10, 99))
+    with pytest.raises(DataError, match=r"scores of 'base' and 'base-sft', task 'words': .*differ in number"):
+        build(found=found)
+    found = pair_scores()
+    found["base"]["cells"][0]["doc_ids"], found["base-sft"]["cells"][0]["doc_ids"] = [0, 1], [1, 0]
+    with pytest.raises(DataError, match="not the same documents in the same order"):
+        build(found=found)
+
+
+def test_the_command_reads_a_plan_and_writes_the_files(tmp_path: Path):
+    params = Params(title="tiny", tasks=dict(TASKS), tables={"table1": pair_table()})
+    plan = Plan("tiny", params, Layout("tiny", tmp_path))
+    with pytest.raises(DataError, match=r"scores/base/scores\.json: no such file"):
+        write_table("table1", plan)
+    for model, found in pair_scores().items():
+        write_json(plan.layout.manifest("scores", model), found)
+    path = write_table("table1", plan)
+    assert path == tmp_path / "results" / "tiny" / "tables" / "table1.csv"
+    assert path.read_text() == csv_text(build())
+    assert set(json.loads(path.with_suffix(".lineage.json").read_text())["code"]) == {"version", "commit", "edited"}
+    with pytest.raises(SettingsError, match="did you mean 'table1'"):
+        write_table("tabel1", plan)
+
+
+def test_the_command_joins_published_figures_of_the_working_copy(tmp_path: Path):
+    params = Params(title="paper", tasks=dict(TASKS), tables={"table1": pair_table(published=True)})
+    plan = Plan("paper", params, Layout("paper", tmp_path))
+    for model, found in pair_scores("paper").items():
+        write_json(plan.layout.manifest("scores", model), found)
+    with pytest.raises(DataError, match=r"published\.csv: no such file"):
+        write_table("table1", plan)
+    write_text(tmp_path / DEFAULT_PATH, (ROOT / DEFAULT_PATH).read_text(encoding="utf-8"))
+    first, *_ = lines(write_table("table1", plan).read_text())
+    assert (first["published"], first["published_source"]) == ("0.646700", "dllm")
+
+
+def test_a_table_is_made_without_torch_or_lm_eval(tmp_path: Path):
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from analysis_examples import TASKS, pair_scores, pair_table\n"
+        "from dlm.analysis import build_table, write_files\n"
+        "write_files(build_table('t', pair_table(), TASKS, 'tiny', pair_scores()), sys.argv[2], code={})\n"
+        "print(sorted({'torch', 'lm_eval', 'transformers', 'datasets'} & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", program, str(Path(__file__).parent), str(tmp_path)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
