@@ -1,0 +1,40 @@
+"""What all tests share: one thread, no network, nothing written outside the clone, and where things are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Before torch or a Hugging Face library is imported, here or in a process that a test starts: one thread each, since
+# tests run side by side (and the count changes the bits of a result), no network, caches in the clone.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
+os.environ["HF_HOME"] = str(REPOSITORY / ".cache" / "tests" / "huggingface")
+os.environ["XDG_CACHE_HOME"] = str(REPOSITORY / ".cache" / "tests")
+os.environ["MPLCONFIGDIR"] = str(REPOSITORY / ".cache" / "tests" / "matplotlib")
+if "torch" in sys.modules:
+    sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference material: `shared` in the checkout or beside it, or a skip that says so."""
+    for folder in (REPOSITORY / "shared", REPOSITORY.parent / "shared"):
+        if folder.is_dir():
+            return folder
+    pytest.skip("needs the reference material: no folder `shared` in this checkout or beside it")
