@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 CORE = {"torch", "transformers"}
 PLAN = {"pydantic", "pyyaml"}
+DATA = {"datasets", "huggingface-hub", "pandas", "pyarrow", "rich", "tenacity", "tokenizers", "transformers"}
 # what a room and everything that it imports may take from outside, by the name that pip knows
 OUTSIDE = {
     "errors": set(),
@@ -25,12 +26,12 @@ OUTSIDE = {
     "progress": {"rich"},
     "settings": set(),
     "params": PLAN,
-    "data": PLAN | {"rich", "tokenizers", "transformers", "datasets"},
+    "data": PLAN | DATA,
     "diffusion": {"torch"},
     "models": CORE | {"safetensors"},
     "sampling": CORE | {"safetensors"},
-    "training": CORE | PLAN | {"accelerate", "peft", "rich", "safetensors", "tokenizers", "datasets"},
-    "evaluation": CORE | PLAN | {"lm-eval", "jinja2", "numpy", "rich", "safetensors", "tokenizers", "datasets"},
+    "training": CORE | PLAN | DATA | {"accelerate", "peft", "safetensors"},
+    "evaluation": CORE | PLAN | DATA | {"jinja2", "lm-eval", "numpy", "safetensors"},
     "analysis": PLAN | {"matplotlib", "pandas", "rich", "scipy", "statsmodels"},
 }
 # rooms that have to work, every module of them, where only these and what they require are installed
@@ -89,7 +90,7 @@ def test_a_room_imports_where_nothing_else_is_installed(room, repository, tmp_pa
     )
 
 
-@pytest.mark.parametrize("room", ["settings", "params", "analysis", "cli"])
+@pytest.mark.parametrize("room", ["settings", "params", "data", "analysis", "cli"])
 def test_a_room_that_needs_no_torch_loads_none(room, repository):
     installed = [entry for entry in sys.path if "site-packages" in entry]
     done = import_room(room, [str(repository), *installed])
