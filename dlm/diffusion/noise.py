@@ -34,7 +34,8 @@ def uniform(seed: int, streams_B: Tensor, length: int, *counters: int | Tensor) 
     state_B = _mix(torch.full_like(streams_B, _signed(seed)) + _GOLDEN)
     for counter in (streams_B, *counters):
         value_B = counter if isinstance(counter, Tensor) else torch.full_like(streams_B, _signed(counter))
-        state_B = _mix(state_B ^ _mix(value_B + _GOLDEN))
+        # The state is mixed before each counter is added, so that swapping two counters gives other numbers.
+        state_B = _mix(state_B + value_B + _GOLDEN)
     position_L = torch.arange(1, length + 1, device=device, dtype=torch.int64)
     bits_BL = _mix(state_B[:, None] + position_L[None, :] * _GOLDEN)
     return (_shift(bits_BL, 11).to(torch.float64) + 0.5) * 2.0**-53

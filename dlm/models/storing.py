@@ -52,7 +52,9 @@ def load_denoiser(folder: str | Path, execution: ExecutionSettings | None = None
         SetupError: the device is not here.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # shards load in no time beside what follows; our own progress is shown
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         raise CheckpointError(f"{folder}: no {MANIFEST} in it; make the checkpoint with `dlm train` or `dlm convert`")
@@ -77,6 +79,9 @@ def save_denoiser(denoiser: Denoiser, folder: Path, *, name: str, made_from: Map
     Raises:
         SetupError: the disk is full.
     """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     denoiser.model.config.diffusion = denoiser.conventions.to_config()
     try:
         denoiser.model.save_pretrained(str(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,14 @@ def train(
     finished = Denoiser(denoiser.model, denoiser.tokenizer, conventions).eval()
     with replacing_folder(out) as draft:
         write_jsonl(draft / "curves.jsonl", curves.records)
-        return save_denoiser(finished, draft, name=name, made_from={**made_from, "steps": steps})
+        manifest = save_denoiser(finished, draft, name=name, made_from={**made_from, "steps": steps})
+    shutil.rmtree(_work_folder(out), ignore_errors=True)
+    return manifest
+
+
+def _work_folder(out: Path) -> Path:
+    """Folder of unfinished work, beside the checkpoint: Snakemake deletes declared outputs before a job runs again."""
+    return out.parent / f".{out.name}.work"
 
 
 def count_steps(recipe: Recipe, examples: int) -> int:
@@ -110,6 +118,8 @@ def _fit(
     execution: ExecutionSettings,
     progress: Progress,
 ) -> Curves:
+    from transformers.trainer_callback import PrinterCallback
+
     logging.getLogger("transformers").setLevel(logging.ERROR)
     curves = Curves(progress)
     tokenizer = denoiser.tokenizer
@@ -119,12 +129,12 @@ def _fit(
         mask_token_id=denoiser.mask_token_id,
         noise_seed=seed,
         model=denoiser,
-        args=training_arguments(recipe, out.parent / f".{out.name}.work", steps, seed, execution),
+        args=training_arguments(recipe, _work_folder(out), steps, seed, execution),
         train_dataset=list(examples),
         eval_dataset=list(checks),
         data_collator=Collator(tokenizer.eos_token_id if train_filler else tokenizer.pad_token_id, train_filler),
         callbacks=[curves],
     )
-    trainer.remove_callback("PrinterCallback")
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     return curves

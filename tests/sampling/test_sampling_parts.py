@@ -1,0 +1,104 @@
+"""The parts of the sampling loop, on values that can be checked by eye."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from doubles import word_tokenizer
+from scipy import stats
+
+from dlm.errors import SettingsError
+from dlm.sampling import even_counts, select_highest
+from dlm.sampling.proposing import Where, banned_tokens, probability_score, propose, random_score
+from dlm.sampling.state import new_state
+from dlm.settings import Proposer
+
+
+@pytest.mark.parametrize(
+    ("positions", "steps", "expected"),
+    [(10, 4, [3, 3, 2, 2]), (8, 4, [2, 2, 2, 2]), (3, 4, [1, 1, 1, 0]), (0, 2, [0, 0]), (5, 1, [5])],
+)
+def test_even_counts(positions: int, steps: int, expected: list[int]) -> None:
+    assert even_counts(torch.tensor([positions]), steps).tolist() == [expected]
+
+
+def test_the_highest_open_scores_are_selected() -> None:
+    score = torch.tensor([[0.9, 0.1, 0.8, 0.7]], dtype=torch.float64)
+    opened = torch.tensor([[False, True, True, True]])
+    assert select_highest(score, opened, torch.tensor([2])).tolist() == [[False, False, True, True]]
+
+
+def test_ties_go_to_the_lowest_position() -> None:
+    score = torch.tensor([[0.5, 0.7, 0.5, 0.7, 0.7]], dtype=torch.float64)
+    chosen = select_highest(score, torch.ones(1, 5, dtype=torch.bool), torch.tensor([2]))
+    assert chosen.tolist() == [[False, True, False, True, False]]
+
+
+def test_never_more_than_the_open_positions() -> None:
+    opened = torch.tensor([[True, False, False]])
+    assert select_highest(torch.zeros(1, 3, dtype=torch.float64), opened, torch.tensor([3])).sum() == 1
+
+
+def test_rows_have_their_own_counts() -> None:
+    score = torch.tensor([[0.1, 0.2, 0.3]] * 3, dtype=torch.float64)
+    chosen = select_highest(score, torch.ones(3, 3, dtype=torch.bool), torch.tensor([0, 1, 2]))
+    assert chosen.sum(1).tolist() == [0, 1, 2]
+
+
+def where(count: int, step: int = 0) -> Where:
+    return Where(seed=0, stream_N=torch.arange(count), position_N=torch.zeros(count, dtype=torch.int64), step=step)
+
+
+def test_temperature_zero_takes_the_most_probable_that_is_not_banned() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0], [2.0, 9.0, 2.0]])
+    assert propose(logits, Proposer(), [1], where(2)).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_a_draw_has_the_tempered_distribution(temperature: float) -> None:
+    logits = torch.tensor([0.0, 1.0, 2.0, 5.0])
+    draws = 20_000
+    drawn = propose(logits.expand(draws, 4), Proposer(temperature=temperature), [3], where(draws))
+    expected = torch.softmax(logits[:3].double() / temperature, 0) * draws
+    observed = torch.bincount(drawn, minlength=4)
+    assert observed[3] == 0
+    assert stats.chisquare(observed[:3].numpy(), expected.numpy()).pvalue > 1e-3
+
+
+def test_the_score_is_the_probability_of_the_token() -> None:
+    logits = torch.randn(5, 7)
+    token = logits.argmax(1)
+    expected = torch.softmax(logits.double(), 1).amax(1)
+    torch.testing.assert_close(probability_score(logits, token, where(5)), expected)
+
+
+def test_random_scores_are_uniform_and_not_the_noise_of_the_draw() -> None:
+    scores = random_score(torch.zeros(5000, 3), torch.zeros(5000, dtype=torch.int64), where(5000))
+    assert stats.kstest(scores.numpy(), "uniform").pvalue > 1e-3
+
+
+def test_banned_tokens_are_the_mask_and_the_suppressed() -> None:
+    tokenizer = word_tokenizer()
+    assert banned_tokens(Proposer(suppress_tokens=("<|eot_id|>", 7)), tokenizer, 1, 24) == [1, 2, 7]
+
+
+@pytest.mark.parametrize("token", ["<|nothing|>", 24, -1])
+def test_an_unknown_suppressed_token_is_refused(token: int | str) -> None:
+    with pytest.raises(SettingsError, match="suppress_tokens"):
+        banned_tokens(Proposer(suppress_tokens=(token,)), word_tokenizer(), 1, 24)
+
+
+def test_prompts_of_different_lengths_share_a_canvas() -> None:
+    state = new_state([[5, 6, 7], [8]], [0, 1], answer=2, mask_token_id=1, pad_token_id=0, device=torch.device("cpu"))
+    assert state.tokens_BL.tolist() == [[5, 6, 7, 1, 1], [8, 1, 1, 0, 0]]
+    assert state.attention_BL.tolist() == [[True] * 5, [True, True, True, False, False]]
+    assert state.open_BL.tolist() == [[False] * 3 + [True] * 2, [False, True, True, False, False]]
+    assert state.window(0, 2).tolist() == [[3, 4], [1, 2]]
+
+
+def test_committing_writes_and_closes() -> None:
+    state = new_state([[5]], [0], answer=3, mask_token_id=1, pad_token_id=0, device=torch.device("cpu"))
+    window = state.window(0, 3)
+    state.commit(window, torch.tensor([[False, True, False]]), torch.tensor([[7, 8, 9]]))
+    assert state.tokens_BL.tolist() == [[5, 1, 8, 1]]
+    assert state.open_BL.tolist() == [[False, True, False, True]]

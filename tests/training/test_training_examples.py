@@ -1,0 +1,77 @@
+"""Rows into examples and examples into batches."""
+
+from __future__ import annotations
+
+import pytest
+from doubles import word_tokenizer
+
+from dlm.errors import DataError, SettingsError
+from dlm.settings import MDLM, Recipe
+from dlm.training.examples import Collator, Example, encode_rows
+
+
+def recipe(**changes: object) -> Recipe:
+    plain = {"objective": MDLM(), "loss_on": "all", "max_length": 8, "steps": 1, "batch_size": 2, "learning_rate": 1e-3}
+    return Recipe(**{**plain, **changes})  # type: ignore[arg-type]
+
+
+def chat(question: str, answer: str) -> dict[str, object]:
+    return {"id": "x", "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def test_texts_are_joined_with_the_end_token_and_cut() -> None:
+    rows = [{"text": "a b c"}, {"text": "d e"}, {"text": "f"}]
+    examples = encode_rows(rows, word_tokenizer(), recipe(max_length=4))
+    # a b c <end> | d e <end> f | <end> is an incomplete tail
+    assert [example.tokens for example in examples] == [(4, 5, 6, 0), (7, 8, 0, 9)]
+    assert [example.number for example in examples] == [0, 1]
+
+
+def test_a_chat_is_prompt_and_response() -> None:
+    # The template closes each turn with <|eot_id|> and opens the assistant's with "a".
+    (example,) = encode_rows([chat("b c", "a d")], word_tokenizer(), recipe(loss_on="response"))
+    assert example.tokens == (5, 6, 2, 4, 7, 2)
+    assert example.prompt == 4
+
+
+def test_full_loss_counts_the_prompt_too() -> None:
+    (example,) = encode_rows([chat("b c", "a d")], word_tokenizer(), recipe())
+    assert example.prompt == 0
+
+
+def test_a_long_response_is_cut_and_a_long_prompt_dropped() -> None:
+    rows = [chat("b", "a d d d d d d d d"), chat("b b b b b b b b", "a d")]
+    examples = encode_rows(rows, word_tokenizer(), recipe(loss_on="response"))
+    assert [len(example.tokens) for example in examples] == [8]
+
+
+def test_nothing_left_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(DataError, match="none with room for a response within max_length 2; raise max_length"):
+        encode_rows([chat("b b b", "a d")], word_tokenizer(), recipe(loss_on="response", max_length=2))
+
+
+def test_response_loss_on_plain_text_is_refused() -> None:
+    with pytest.raises(SettingsError, match="needs chats"):
+        encode_rows([{"text": "a"}], word_tokenizer(), recipe(loss_on="response"))
+
+
+def test_a_chat_without_an_answer_is_named() -> None:
+    with pytest.raises(DataError, match="row 7: expected"):
+        encode_rows([{"id": 7, "messages": [{"role": "user", "content": "a"}]}], word_tokenizer(), recipe())
+
+
+EXAMPLES = [Example(3, (5, 6, 7), 1), Example(9, (8,), 0)]
+
+
+def test_trained_filler_is_visible_and_counts() -> None:
+    batch = Collator(0, train_filler=True)(EXAMPLES)
+    assert batch["tokens"].tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert batch["labels"].tolist() == [[-100, 6, 7], [8, 0, 0]]
+    assert batch["attention"].all()
+    assert batch["rows"].tolist() == [3, 9]
+
+
+def test_ignored_filler_is_hidden_and_does_not_count() -> None:
+    batch = Collator(0, train_filler=False)(EXAMPLES)
+    assert batch["labels"].tolist() == [[-100, 6, 7], [8, -100, -100]]
+    assert batch["attention"].tolist() == [[True, True, True], [True, False, False]]

@@ -1,0 +1,120 @@
+"""Trainings from start to checkpoint folder, on models that learn in seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from doubles import small_architecture, word_tokenizer
+from safetensors.torch import load_file
+
+from dlm.errors import DataError, DlmError
+from dlm.models import Denoiser, load_denoiser, make_denoiser
+from dlm.settings import MDLM, Autoregressive, ExecutionSettings, LoRA, Recipe
+from dlm.training import train
+from dlm.training.run import count_steps
+
+CPU = ExecutionSettings(device="cpu")
+ROWS = [{"id": n, "text": " ".join("abcdefgh"[(n + i) % 8] for i in range(7))} for n in range(64)]
+
+
+def recipe(**changes: Any) -> Recipe:
+    plain = {
+        "objective": MDLM(), "loss_on": "all", "max_length": 8, "steps": 6, "batch_size": 4, "learning_rate": 5e-3,
+        "evaluations": 2, "evaluation_rows": 8,
+    }  # fmt: skip
+    return Recipe(**{**plain, **changes})
+
+
+def start(causal: bool = False) -> Denoiser:
+    return make_denoiser(small_architecture(), word_tokenizer(), causal=causal, shift=causal, seed=0)
+
+
+def run(folder: Path, chosen: Recipe, denoiser: Denoiser | None = None, rows: list[Any] = ROWS) -> dict[str, torch.Tensor]:
+    train("m", denoiser or start(), rows, ROWS[:16], chosen, out=folder, seed=7, execution=CPU, made_from={"seed": 7})
+    return load_file(folder / "model.safetensors")
+
+
+def curve(folder: Path, key: str) -> list[float]:
+    records = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
+    return [record[key] for record in records if key in record]
+
+
+@pytest.mark.parametrize("objective", [MDLM(), MDLM(schedule="cosine"), MDLM(weight="uniform"), Autoregressive()])
+def test_a_training_learns(tmp_path: Path, objective: Any) -> None:
+    causal = isinstance(objective, Autoregressive)
+    untrained, learned = recipe(objective=objective, steps=1, learning_rate=1e-9), recipe(objective=objective, steps=80)
+    run(tmp_path / "before", untrained, start(causal))
+    run(tmp_path / "m", learned, start(causal))
+    before, after = (curve(tmp_path / name, "eval_loss")[-1] for name in ("before", "m"))
+    assert after < 0.75 * before
+    assert load_denoiser(tmp_path / "m").conventions.objective == objective.kind
+
+
+def test_the_same_training_gives_the_same_bits(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = run(tmp_path / "a", recipe())
+    torch.manual_seed(2)
+    second = run(tmp_path / "b", recipe())
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert (tmp_path / "a" / "curves.jsonl").read_bytes() == (tmp_path / "b" / "curves.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("normalisation", ["token", "sequence", "batch"])
+def test_accumulated_micro_batches_are_the_whole_batch(tmp_path: Path, normalisation: str) -> None:
+    whole = run(tmp_path / "a", recipe(normalisation=normalisation))
+    parts = run(tmp_path / "b", recipe(normalisation=normalisation, micro_batch_size=2))
+    for key in whole:
+        torch.testing.assert_close(whole[key], parts[key], rtol=1e-4, atol=1e-5)
+
+
+def test_adapters_are_merged_into_a_plain_checkpoint(tmp_path: Path) -> None:
+    before = {key: value.clone() for key, value in start().model.state_dict().items()}
+    after = run(tmp_path / "m", recipe(lora=LoRA(rank=4, alpha=8), steps=12))
+    assert set(after) == set(before)
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed and all("_proj" in key for key in changed)
+
+
+def test_the_tokens_of_the_prompt_are_never_trained(tmp_path: Path) -> None:
+    """With response-only loss, changing what stands in the prompt's labels cannot matter: they carry no loss."""
+    rows = [
+        {"id": n, "messages": [{"role": "user", "content": "b c"}, {"role": "assistant", "content": "a d e"}]}
+        for n in range(8)
+    ]
+    denoiser = start()
+    train("m", denoiser, rows, rows, recipe(loss_on="response", steps=40), out=tmp_path / "m", seed=0, execution=CPU, made_from={})
+    tokens = torch.tensor([[5, 6, 2, 4, 1, 1, 1]])
+    scores = load_denoiser(tmp_path / "m").logits(tokens, None, tokens == 1).argmax(1)
+    assert scores.tolist() == [7, 8, 2]
+
+
+def test_the_manifest_says_what_made_it(tmp_path: Path) -> None:
+    run(tmp_path / "m", recipe())
+    manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    assert manifest["made_from"] == {"seed": 7, "steps": 6}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "curves.jsonl"} <= set(manifest["files"])
+    assert not [path for path in tmp_path.iterdir() if path.name != "m"]
+
+
+def test_a_failed_training_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    run(tmp_path / "m", recipe())
+    before = (tmp_path / "m" / "manifest.json").read_bytes()
+    broken = start()
+    broken.model.get_output_embeddings().weight.data.fill_(float("nan"))
+    with pytest.raises(DlmError, match="the loss is nan at step"):
+        run(tmp_path / "m", recipe(), broken)
+    assert (tmp_path / "m" / "manifest.json").read_bytes() == before
+
+
+def test_too_few_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 examples are fewer than batch_size 4"):
+        run(tmp_path / "m", recipe(), rows=ROWS[:3])
+
+
+def test_epochs_count_whole_batches() -> None:
+    assert count_steps(recipe(steps=None, epochs=2), 11) == 4
+    assert count_steps(recipe(steps=None, epochs=0.5), 16) == 2
