@@ -1,0 +1,125 @@
+"""Prepare what a params file names under ``data``: a folder of rows or a tokenizer, with its manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dlm.data.hub import hub_rows
+from dlm.data.mixtures import Row, Split, contents, mixture_rows, problem_documents
+from dlm.data.testsets import fixed_documents
+from dlm.data.tokenizer import train_tokenizer
+from dlm.errors import DataError, SettingsError, did_you_mean
+from dlm.files import read_jsonl, read_manifest, write_jsonl, write_manifest
+from dlm.settings.data import (
+    DataSettings,
+    FixedTestSet,
+    GeneratedMixture,
+    GeneratedProblems,
+    HubDataset,
+    ProblemSettings,
+    TokenizerData,
+)
+
+
+def prepare(
+    name: str,
+    settings: DataSettings,
+    problems: ProblemSettings,
+    out_dir: str | Path,
+    corpora: Mapping[str, Path],
+    made_from: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Make the files of ``settings`` in ``out_dir``, which is replaced as a whole, and return their manifest.
+
+    A mixture or hub data set gives ``train.jsonl`` and ``held_out.jsonl``, a test set ``test.jsonl``, a tokenizer its
+    own files. ``corpora`` has the prepared folder of each mixture that a tokenizer is trained on. The manifest's
+    ``made_from`` is the given one, with what only preparing finds out: the ``source`` of a fetched file or hub data
+    set, or the digests of the ``corpora``.
+    """
+    with _replaced(Path(out_dir)) as folder:
+        found = _make(settings, problems, folder, corpora)
+        kind = "tokenizer" if isinstance(settings, TokenizerData) else "dataset"
+        return write_manifest(folder, kind=kind, name=name, made_from={**made_from, **found})
+
+
+def load_rows(folder: str | Path, split: str) -> list[Row]:
+    """Return the rows of ``split`` (train, held_out or test) of a prepared folder.
+
+    Raises:
+        DataError: the folder or split does not exist, a line is damaged (named with its path and number), or the files
+            are not those of the manifest.
+    """
+    path = Path(folder) / f"{split}.jsonl"
+    files = read_manifest(folder, verify=False)["files"]
+    if path.name not in files:
+        raise DataError(f"{path}: no such rows were prepared; this folder holds {', '.join(files) or 'nothing'}")
+    rows = list(read_jsonl(path))
+    read_manifest(folder)
+    return rows
+
+
+def _make(
+    settings: DataSettings, problems: ProblemSettings, folder: Path, corpora: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Write the files into ``folder``; return what is to be added to ``made_from``."""
+    if isinstance(settings, TokenizerData):
+        return _make_tokenizer(settings, folder, corpora)
+    if isinstance(settings, GeneratedMixture):
+        return _write_split(folder, mixture_rows(settings, problems))
+    if isinstance(settings, GeneratedProblems):
+        write_jsonl(folder / "test.jsonl", problem_documents(settings, problems))
+        return {}
+    if isinstance(settings, FixedTestSet):
+        documents, source = fixed_documents(settings)
+        write_jsonl(folder / "test.jsonl", documents)
+        return {"source": source}
+    if isinstance(settings, HubDataset):
+        split, commit = hub_rows(settings)
+        return {**_write_split(folder, split), "source": {"commit": commit}}
+    raise TypeError(f"no such data settings: {type(settings).__name__}")
+
+
+def _write_split(folder: Path, split: Split) -> dict[str, Any]:
+    write_jsonl(folder / "train.jsonl", split.train)
+    write_jsonl(folder / "held_out.jsonl", split.held_out)
+    return {}
+
+
+def _make_tokenizer(settings: TokenizerData, folder: Path, corpora: Mapping[str, Path]) -> dict[str, Any]:
+    for name in settings.corpora:
+        if name not in corpora:
+            raise SettingsError(f"corpora: no prepared data '{name}'; {did_you_mean(name, corpora)}")
+    train_tokenizer(settings, list(_texts(settings, corpora)), folder)
+    return {"corpora": {name: read_manifest(corpora[name])["digest"] for name in settings.corpora}}
+
+
+def _texts(settings: TokenizerData, corpora: Mapping[str, Path]) -> Iterator[str]:
+    """Yield every text of the corpora, and the role of every message, which the chat template writes."""
+    for name in settings.corpora:
+        for row in load_rows(corpora[name], "train"):
+            yield from contents(row)
+            yield from (message["role"] for message in row.get("messages", ()))
+
+
+@contextlib.contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``folder`` to fill; put it in its place on success, remove it on failure.
+
+    A kill leaves ``folder`` as it was or absent, never in part; what else it leaves is removed by the next call.
+    """
+    part, old = (folder.with_name(f".{folder.name}.{role}") for role in ("part", "old"))
+    for left in (part, old):
+        shutil.rmtree(left, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+    finally:
+        for left in (part, old):
+            shutil.rmtree(left, ignore_errors=True)

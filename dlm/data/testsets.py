@@ -1,0 +1,169 @@
+"""Published test sets: a file of a repository, or a copy of it, as documents of the same form as generated ones."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dlm.data.fetch import fetch_github
+from dlm.data.mixtures import Row, document
+from dlm.data.problems import Problem, countdown, sudoku
+from dlm.errors import DataError, RemoteError, SettingsError
+from dlm.settings.data import FixedTestSet
+
+FORMATS = (".jsonl", ".json", ".csv", ".parquet")
+MOST_NUMBERS = 6
+"""Most numbers of a Countdown problem."""
+
+_LIST_OF_INTEGERS = re.compile(r"\s*\[?\s*[0-9]+(?:[\s,]+[0-9]+)*\s*\]?\s*")
+_INTEGER = re.compile(r"\s*[0-9]+\s*")
+
+
+def fixed_documents(settings: FixedTestSet, base: str | None = None) -> tuple[list[Row], dict[str, Any]]:
+    """Return the documents of a published test set and where they are from (URL if fetched, bytes, sha256).
+
+    ``base`` is the server to fetch from instead of GitHub's (else the environment variable DLM_GITHUB_RAW).
+
+    Raises:
+        DataError: the copy on this machine is missing or damaged; the row is named.
+        RemoteError: the file cannot be fetched, or what came is not such a test set.
+        SettingsError: it has fewer rows than asked for, or its format is unknown.
+    """
+    if settings.path is not None:
+        content = _read(Path(settings.path))
+        return _documents(settings, content, settings.path), _origin(content)
+    url, content = fetch_github(settings.repository, settings.revision, settings.file, base)
+    try:
+        return _documents(settings, content, url), {"url": url, **_origin(content)}
+    except DataError as error:
+        raise RemoteError(str(error)) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); correct 'path' in the params file") from error
+
+
+def _origin(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _documents(settings: FixedTestSet, content: bytes, where: str) -> list[Row]:
+    make = _countdown if settings.problem == "countdown" else _sudoku
+    documents = []
+    for number, row in islice(_rows(content, PurePosixPath(where).suffix, where), settings.rows):
+        try:
+            documents.append(document(make(row), f"{settings.problem}-{number - 1}"))
+        except DataError as error:
+            raise DataError(f"{where}: row {number}: {error}") from error
+    if not documents:
+        raise DataError(f"{where}: holds no rows")
+    if settings.rows is not None and len(documents) < settings.rows:
+        raise SettingsError(f"{where}: rows asks for {settings.rows} but the file holds {len(documents)}")
+    return documents
+
+
+def _rows(content: bytes, suffix: str, where: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield (number from 1, row); a row that is no mapping is named."""
+    if suffix not in FORMATS:
+        raise SettingsError(f"{where}: unknown format '{suffix}'; known: {', '.join(FORMATS)}")
+    rows = _parquet(content, where) if suffix == ".parquet" else _text_rows(content, suffix, where)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping):
+            raise DataError(f"{where}: row {number}: expected named columns, found {type(row).__name__}")
+        yield number, row
+
+
+def _text_rows(content: bytes, suffix: str, where: str) -> Iterator[Any]:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{where}: line {line}: not UTF-8 text") from error
+    if suffix == ".csv":
+        yield from _csv(text, where)
+    elif suffix == ".jsonl":
+        lines = text.removesuffix("\n").split("\n") if text else []
+        yield from (_json(line, f"{where}: row {number}") for number, line in enumerate(lines, start=1))
+    else:
+        rows = _json(text, where)
+        yield from rows if isinstance(rows, list) else [rows]
+
+
+def _csv(text: str, where: str) -> Iterator[Any]:
+    try:
+        yield from csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    except csv.Error as error:
+        raise DataError(f"{where}: not valid CSV ({error})") from error
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{where}: not valid JSON ({error})") from error
+
+
+def _parquet(content: bytes, where: str) -> Iterator[Any]:
+    import pandas
+    import pyarrow
+
+    try:
+        table = pandas.read_parquet(io.BytesIO(content))
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{where}: not a whole Parquet file ({' '.join(str(error).split())})") from error
+    yield from table.to_dict("records")
+
+
+def _countdown(row: Mapping[str, Any]) -> Problem:
+    numbers = _integers(_column(row, "numbers", "input"))
+    (target,) = _integers(_column(row, "target", "output"), single=True)
+    if not 2 <= len(numbers) <= MOST_NUMBERS:
+        raise DataError(f"expected 2 to {MOST_NUMBERS} numbers, found {len(numbers)}")
+    return countdown.make_problem(numbers, target)
+
+
+def _sudoku(row: Mapping[str, Any]) -> Problem:
+    puzzle, solution = _column(row, "puzzle", "Puzzle"), _column(row, "solution", "Solution")
+    for name, value, digits in (("puzzle", puzzle, "0-4"), ("solution", solution, "1-4")):
+        if not isinstance(value, str) or not re.fullmatch(f"[{digits}]{{16}}", value):
+            raise DataError(f"{name} must be a text of 16 digits {digits}, found {value!r:.60}")
+    if solution not in sudoku.solutions(puzzle):
+        raise DataError(f"{solution} does not solve {puzzle}")
+    return sudoku.make_problem(puzzle, solution)
+
+
+def _column(row: Mapping[str, Any], *names: str) -> Any:
+    for name in names:
+        if row.get(name) is not None:
+            return row[name]
+    found = ", ".join(str(name) for name in row) or "none"
+    raise DataError(f"no column {' or '.join(names)} (columns: {found:.100})")
+
+
+def _integers(value: Any, single: bool = False) -> list[int]:
+    """Return the integers of a list, an array, a number or a text such as `3,7,2`."""
+    items: list[Any]
+    if isinstance(value, str):
+        pattern = _INTEGER if single else _LIST_OF_INTEGERS
+        items = re.findall("[0-9]+", value) if pattern.fullmatch(value) else []
+    else:
+        items = [value] if single else list(value) if hasattr(value, "__iter__") else []
+    try:
+        integers = [int(item) for item in items]
+    except (TypeError, ValueError):
+        integers = []
+    if not integers or any(
+        isinstance(item, bool) or str(item) != str(number) for item, number in zip(items, integers, strict=True)
+    ):
+        raise DataError(f"expected {'an integer' if single else 'integers'}, found {value!r:.60}")
+    return integers
