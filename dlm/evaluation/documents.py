@@ -1,0 +1,36 @@
+"""The documents of the project's own tasks, as lm-eval's task files ask for them.
+
+They are read by us instead of `load_dataset("json", …)`, which asks a server for its load counter, copies every file
+into a cache and turns texts that look like dates into dates.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlm.errors import DataError
+from dlm.files import read_jsonl, read_manifest
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+
+def load(*, folder: str | None = None, **_: Any) -> DatasetDict:
+    """Load ``<folder>/test.jsonl``; lm-eval calls this with the task's metadata and ``dataset_kwargs``.
+
+    Raises:
+        DataError: no folder is given, its files are not what its manifest says, or there are no documents.
+    """
+    from datasets import Dataset, DatasetDict
+
+    if folder is None:
+        raise DataError(
+            'the task needs a prepared test set: `dataset` in the params, or --metadata \'{"folder": "DIR"}\''
+        )
+    read_manifest(folder)
+    path = Path(folder) / "test.jsonl"
+    rows = list(read_jsonl(path))
+    if not rows:
+        raise DataError(f"{path}: no documents in it; run `dlm prepare {Path(folder).name}` again")
+    return DatasetDict({"test": Dataset.from_list(rows)})

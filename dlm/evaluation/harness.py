@@ -1,0 +1,300 @@
+"""lm-eval 0.4.13, stock and unpatched: tasks loaded, run on any model object, and read out document by document.
+
+lm-eval's index of its own tasks (thousands of files) is built only where a stock task is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import logging
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lm_eval.evaluator import evaluate
+from lm_eval.tasks import TaskManager
+
+from dlm.errors import SettingsError, did_you_mean
+from dlm.evaluation.request import document_id
+from dlm.files import digest
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import LM
+    from lm_eval.api.task import Task
+    from lm_eval.tasks.manager import TaskDict
+
+    from dlm.params import Cell
+
+TASKS_FOLDER = Path(__file__).parent / "tasks"
+LOCAL = "dlm_"
+"""How the names of the project's own tasks begin."""
+
+# lm-eval's own defaults (`lm_eval.defaults`): shuffled choices and few-shot draws are those of its command line.
+_PYTHON_SEED, _NUMPY_SEED, _FEWSHOT_SEED = 0, 1234, 1234
+_TOLERANCE = 1e-9
+_BOOTSTRAPS = 1000
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document as lm-eval scored it."""
+
+    task: str
+    """lm-eval's name of the task; of the member, where the task is a group."""
+    position: int
+    """Index in the test set."""
+    doc_id: str | int
+    target: Any
+    filtered: Any
+    """What the filter made of the answer; for choices, the (log-likelihood, greedy) pairs."""
+    numerator: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A metric's value and what it is made of: value = sum(numerators) / sum(weights)."""
+
+    value: float
+    """lm-eval's own number."""
+    stderr: float | None
+    """lm-eval's own standard error, where it gives one."""
+    documents: tuple[Document, ...]
+    content: str
+    """Digest of the documents that were asked, questions and answers included."""
+
+
+def load_tasks(cells: Iterable[Cell], data_folder_of: Callable[[str], Path]) -> dict[str, TaskDict]:
+    """Load each cell's task once.
+
+    Args:
+        cells: what will be evaluated.
+        data_folder_of: folder of a prepared test set, by its name.
+
+    Returns:
+        lm-eval's loaded tasks by the project's name of the task; a stock group has several.
+
+    Raises:
+        SettingsError: lm-eval has no such task, or a setting does not fit it.
+        DataError: a test set is missing or damaged.
+    """
+    loaded: dict[str, TaskDict] = {}
+    managers: dict[bool, TaskManager] = {}
+    for cell in cells:
+        if cell.task not in loaded:
+            local = cell.task_settings.lm_eval.startswith(LOCAL)
+            if local not in managers:
+                managers[local] = _manager(local)
+            with _quiet(), _seeded():
+                loaded[cell.task] = _load(managers[local], cell, data_folder_of)
+            _check(loaded[cell.task], cell)
+    return loaded
+
+
+def run(lm: LM, tasks: TaskDict, cell: Cell, *, predict_only: bool = False) -> Mapping[str, Any]:
+    """Run one cell with ``lm_eval.evaluator.evaluate``.
+
+    Args:
+        lm: any model object of lm-eval.
+        tasks: the cell's loaded task; with ``predict_only``, good for nothing else afterwards.
+        cell: shots, limit, chat.
+        predict_only: ask the model and compute no metric (lm-eval's `bypass`): no generated program is run.
+
+    Returns:
+        lm-eval's results.
+    """
+    for task in tasks["tasks"].values():
+        task.set_config("num_fewshot", cell.task_settings.num_fewshot)
+        task.set_fewshot_seed(_FEWSHOT_SEED)
+        if predict_only:
+            task.override_metric("bypass")
+    with _quiet(), _seeded():
+        results = evaluate(
+            lm=lm,
+            task_dict=tasks,
+            limit=cell.task_settings.limit,
+            apply_chat_template=cell.chat,
+            fewshot_as_multiturn=True,
+            bootstrap_iters=_BOOTSTRAPS,
+            confirm_run_unsafe_code=cell.task_settings.unsafe_code,
+        )
+    assert results is not None  # there is one rank
+    return results
+
+
+def read_outcome(results: Mapping[str, Any], tasks: TaskDict, cell: Cell) -> Outcome:
+    """Read the cell's metric out of lm-eval's results, document by document.
+
+    Raises:
+        SettingsError: the task has no such metric or filter, or the metric is not a ratio of sums over documents.
+    """
+    settings = cell.task_settings
+    scores = results["results"].get(settings.lm_eval, {})
+    key = f"{settings.metric},{settings.filter}"
+    if key not in scores:
+        known = [name for name in scores if "," in name and "_stderr," not in name]
+        raise SettingsError(f"task '{cell.task}': lm-eval gives no '{key}' (metric,filter); {did_you_mean(key, known)}")
+    samples = [
+        (name, sample)
+        for name in tasks["tasks"]
+        for sample in results["samples"][name]
+        if sample["filter"] == settings.filter
+    ]
+    value, stderr = float(scores[key]), scores.get(f"{settings.metric}_stderr,{settings.filter}")
+    documents = _weighted([_document(name, sample, settings.metric) for name, sample in samples], value, cell)
+    return Outcome(
+        value=value,
+        stderr=float(stderr) if isinstance(stderr, int | float) else None,
+        documents=documents,
+        content=digest([sample["doc_hash"] for _, sample in samples]),
+    )
+
+
+def task_versions(tasks: TaskDict) -> dict[str, Any]:
+    """Return lm-eval's version of each loaded task, by lm-eval's name."""
+    return {name: task.VERSION for name, task in tasks["tasks"].items()}
+
+
+def config_digest(tasks: TaskDict) -> str:
+    """Digest everything that the task files say, functions by their source; not where anything lies on this machine."""
+    return digest({name: _plain(_config(task)) for name, task in tasks["tasks"].items()})
+
+
+def _manager(local: bool) -> TaskManager:
+    return TaskManager(include_defaults=False, include_path=TASKS_FOLDER) if local else TaskManager()
+
+
+def _load(manager: TaskManager, cell: Cell, data_folder_of: Callable[[str], Path]) -> TaskDict:
+    name = cell.task_settings.lm_eval
+    if name not in manager.task_index:
+        raise SettingsError(
+            f"task '{cell.task}': lm-eval has no task '{name}'; {did_you_mean(name, manager.all_tasks)}"
+        )
+    if not name.startswith(LOCAL):
+        return manager.load([name])
+    if cell.dataset is None:
+        raise SettingsError(f"task '{cell.task}': '{name}' needs a prepared test set; name one as its `dataset`")
+    member = {"task": name, "dataset_kwargs": {"folder": str(data_folder_of(cell.dataset))}}
+    # Overrides reach an indexed task as the member of a group.
+    return {"tasks": {name: manager.load([{"group": "local", "task": [member]}])["tasks"][name]}}
+
+
+def _check(tasks: TaskDict, cell: Cell) -> None:
+    """Refuse settings that lm-eval would ignore, or answer wrongly."""
+    shots = cell.task_settings.num_fewshot
+    for name, task in tasks["tasks"].items():
+        if shots and task.get_config("num_fewshot") == 0:
+            raise SettingsError(f"task '{cell.task}': lm-eval's '{name}' takes no shots; set num_fewshot: 0")
+        if task.OUTPUT_TYPE == "loglikelihood" and cell.task_settings.metric == "acc":
+            raise SettingsError(
+                f"task '{cell.task}': accuracy of lm-eval's '{name}' asks whether a greedy decoder gives the answer, "
+                "which is not supported yet; choose another task"
+            )
+
+
+def _document(task: str, sample: Mapping[str, Any], metric: str) -> Document:
+    found = sample[metric]
+    numerator, weight = found if isinstance(found, tuple | list) else (found, 1)
+    return Document(
+        task=task,
+        position=sample["doc_id"],
+        doc_id=document_id(sample["doc"], sample["doc_id"]),
+        target=sample["target"],
+        filtered=sample["filtered_resps"],
+        numerator=_number(numerator),
+        weight=_number(weight),
+    )
+
+
+def _weighted(documents: list[Document], value: float, cell: Cell) -> tuple[Document, ...]:
+    """Return the documents with weights under which they give ``value``: their own, or, in a group that takes the mean
+    of its members' means, divided by the member's number of documents.
+    """
+    sizes: dict[str, int] = {}
+    for document in documents:
+        sizes[document.task] = sizes.get(document.task, 0) + 1
+    by_member = [
+        dataclasses.replace(
+            document,
+            numerator=document.numerator / sizes[document.task],
+            weight=document.weight / sizes[document.task],
+        )
+        for document in documents
+    ]
+    for candidate in (documents, by_member):
+        weight = math.fsum(document.weight for document in candidate)
+        numerator = math.fsum(document.numerator for document in candidate)
+        if weight > 0 and math.isclose(numerator / weight, value, rel_tol=0, abs_tol=_TOLERANCE):
+            return tuple(candidate)
+    raise SettingsError(
+        f"task '{cell.task}': metric '{cell.task_settings.metric}' is not a share of what its documents ask for, so a "
+        "table cannot give it an error; choose a metric that is (such as acc or exact_match)"
+    )
+
+
+def _number(value: Any) -> float:
+    """Turn a Python or numpy number into a plain one; whole numbers stay whole."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return plain if isinstance(plain, int) and not isinstance(plain, bool) else float(plain)
+
+
+def _config(task: Task) -> dict[str, Any]:
+    config = dataclasses.asdict(task.config)
+    config.pop("dataset_kwargs", None)
+    config["metadata"] = {k: v for k, v in (config.get("metadata") or {}).items() if k != "config_source"}
+    return config
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if callable(value):
+        return _source(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _source(function: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return getattr(function, "__qualname__", type(function).__qualname__)
+
+
+@contextlib.contextmanager
+def _seeded() -> Iterator[None]:
+    """Give lm-eval's tasks the random numbers of its command line, and everybody else theirs back."""
+    python, numpy = random.getstate(), np.random.get_state()
+    random.seed(_PYTHON_SEED)
+    np.random.seed(_NUMPY_SEED)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let lm-eval say warnings only, and not the one that it gives for every task with documents of its own."""
+    logger, task_logger = logging.getLogger("lm_eval"), logging.getLogger("lm_eval.api.task")
+    level = logger.level
+    if level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
+    task_logger.addFilter(_worth_saying)
+    try:
+        yield
+    finally:
+        task_logger.removeFilter(_worth_saying)
+        logger.setLevel(level)
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    return "Custom kwargs can be passed" not in str(record.msg)

@@ -1,0 +1,285 @@
+"""``DiffusionLM``: a masked diffusion model as lm-eval sees a model, registered there under the name ``dlm``."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
+
+import lm_eval
+import torch
+import transformers
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.registry import register_model
+from lm_eval.utils import simple_parse_args_string
+
+import dlm
+from dlm.errors import DataError, DlmError, SettingsError, did_you_mean
+from dlm.evaluation.chat import Chat
+from dlm.evaluation.likelihood import Answer, Estimate, estimate
+from dlm.evaluation.request import Request, cut, requests_of, stream_of
+from dlm.models import Denoiser, load_denoiser
+from dlm.sampling import Sample, Sampler
+from dlm.settings import EvenSelector, ExecutionSettings, FullCanvas, LikelihoodSettings, Proposer, SamplerSettings
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A sampled answer."""
+
+    response: str
+    """Response prefix and answer, up to the first stop token; not cut at stop texts."""
+    tokens: int
+    """Tokens of the answer before its first stop token, the prefix's not counted."""
+    stopped: bool
+    """Whether the answer ended by a stop token; False means that its length cut it off."""
+    forward_passes: int
+    """Evaluations of the model that the answer took part in."""
+    seconds: float
+    """Its share of its batch's seconds."""
+
+
+@register_model("dlm")
+class DiffusionLM(TemplateLM):
+    """Answers lm-eval's requests with a denoiser.
+
+    lm-eval's own generation settings (length, temperature, sampling) are not used: the sampler's settings say all of
+    that. Its stop texts (``until``) are.
+
+    Args:
+        denoiser: the model.
+        sampler: how answers are sampled; None: the checkpoint's own way.
+        likelihood: how likelihoods are estimated; None: the default.
+        response_prefix: text with which every answer is made to begin; stands in the returned answer, too.
+        seed: of all random numbers.
+        execution: batch size, and what is reported of how the model was run.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        *,
+        sampler: SamplerSettings | None = None,
+        likelihood: LikelihoodSettings | None = None,
+        response_prefix: str = "",
+        seed: int = 0,
+        execution: ExecutionSettings | None = None,
+    ) -> None:
+        super().__init__()
+        self.denoiser, self.seed, self.response_prefix = denoiser, seed, response_prefix
+        self.execution = execution or ExecutionSettings()
+        self.likelihood_settings = likelihood or LikelihoodSettings()
+        self._sampler = Sampler(denoiser, sampler, seed=seed, batch_size=self.execution.batch_size)
+        self._chat = Chat(lambda: denoiser.tokenizer, denoiser.digest[:12] or "unsaved")
+
+    # What the records are made of
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Generation]]]:
+        """Sample an answer to each request, the longest prompts first.
+
+        Yields:
+            After each batch, the (index, generation) of its requests.
+
+        Raises:
+            SettingsError: a prompt leaves no room for the answer; names task, document and lengths. Nothing ran yet.
+        """
+        prompts = [self.tok_encode(request.prompt + self.response_prefix) for request in requests]
+        for request, prompt in zip(requests, prompts, strict=True):
+            self._check_fit(request, len(prompt), self._sampler.settings.canvas.max_new_tokens)
+        order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
+        for begin in range(0, len(order), self.execution.batch_size):
+            batch = order[begin : begin + self.execution.batch_size]
+            streams = [stream_of("generate", prompts[i], requests[i].repeat) for i in batch]
+            samples = self._sampler.sample([prompts[i] for i in batch], streams=streams)
+            yield list(zip(batch, map(self._generation, samples), strict=True))
+
+    def estimate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Estimate]]]:
+        """Estimate the log-likelihood of each request's continuation.
+
+        Yields:
+            After each batch, the (index, estimate) of the requests that it completed.
+
+        Raises:
+            DataError: a continuation has no tokens of its own.
+            SettingsError: context and continuation exceed the model's positions. Nothing ran yet.
+        """
+        answers = [self._answer(request) for request in requests]
+        for request, answer in zip(requests, answers, strict=True):
+            self._check_fit(request, len(answer.context), len(answer.tokens))
+        return self._estimate(answers)
+
+    def execution_content(self) -> dict[str, Any]:
+        """Describe how the model is run: what is not meant to change a result and yet may change its bits."""
+        device = self.denoiser.device
+        return {
+            "dtype": str(next(self.denoiser.parameters()).dtype).removeprefix("torch."),
+            "device": device.type,
+            "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+            "batch_size": self.execution.batch_size,
+            "threads": torch.get_num_threads(),
+            "versions": {
+                "dlm": dlm.__version__,
+                "lm_eval": lm_eval.__version__,
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+            },
+        }
+
+    def _generation(self, sample: Sample) -> Generation:
+        stops = self.denoiser.stop_token_ids
+        length = next((i for i, token in enumerate(sample.tokens) if token in stops), len(sample.tokens))
+        response = self.response_prefix + sample.text
+        return Generation(response, length, sample.stopped, sample.forward_passes, sample.seconds)
+
+    def _estimate(self, answers: Sequence[Answer]) -> Iterator[list[tuple[int, Estimate]]]:
+        return estimate(
+            self.denoiser, answers, self.likelihood_settings, seed=self.seed, batch_size=self.execution.batch_size
+        )
+
+    def _answer(self, request: Request) -> Answer:
+        context, continuation = request.prompt + self.response_prefix, request.continuation or ""
+        before, tokens = self._split(context, continuation)
+        if not tokens:
+            raise DataError(f"{request.where}: continuation {continuation!r} adds no token to its context")
+        return Answer(tuple(before), tuple(tokens))
+
+    def _split(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Encode context and continuation together and part the tokens.
+
+        They part where the texts do, so that the line break that ends a chat template's header stays context; a digit
+        after it is then one token, whose likelihood is exact. Where a token spans the border, lm-eval's way is taken:
+        blanks at the end of the context go to the continuation.
+        """
+        if not context:
+            return [self.prefix_token_id], self.tok_encode(continuation)
+        before, whole = self.tok_encode(context), self.tok_encode(context + continuation)
+        if whole[: len(before)] == before:
+            return before, whole[len(before) :]
+        return self._encode_pair(context, continuation)
+
+    def _check_fit(self, request: Request, prompt: int, answer: int) -> None:
+        room = self.denoiser.max_positions
+        if prompt + answer > room:
+            raise SettingsError(
+                f"{request.where}: a prompt of {prompt} tokens and an answer of {answer} exceed the model's {room} "
+                "positions; choose fewer shots, a shorter answer (max_new_tokens) or another task"
+            )
+
+    # What lm-eval asks for
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Answer each request: response prefix and sampled text, cut at the first stop text."""
+        asked = requests_of(requests)
+        answers = [""] * len(asked)
+        for batch in self.generate(asked):
+            for index, generation in batch:
+                answers[index] = cut(generation.response, self.response_prefix, asked[index].until)
+        return answers
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Estimate each continuation's log-likelihood, in nats; the flag is known for one-token answers only."""
+        asked = requests_of(requests)
+        found = dict(pair for batch in self.estimate(asked) for pair in batch)
+        return [(found[index].loglikelihood, found[index].greedy) for index in range(len(asked))]
+
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
+    ) -> list[tuple[float, bool]]:
+        answers = [Answer(tuple(context), tuple(tokens)) for _, context, tokens in requests]
+        found = dict(pair for batch in self._estimate(answers) for pair in batch)
+        return [(found[index].loglikelihood, found[index].greedy) for index in range(len(requests))]
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
+        """Refuse: perplexity tasks are not supported yet."""
+        refuse_rolling(requests)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Render a chat with the checkpoint's template."""
+        return self._chat.render(chat_history, add_generation_prompt)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """The checkpoint's digest: equal names have equal templates."""
+        return self.denoiser.digest
+
+    @property
+    def eot_token_id(self) -> int:
+        """End-of-sequence token."""
+        return int(self.denoiser.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands before a continuation without context: begin of sequence, or end where there is no such token."""
+        begin = self.denoiser.tokenizer.bos_token_id
+        return self.eot_token_id if begin is None else int(begin)
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        """Encode text as it stands: the chat template has written every special token already."""
+        return list(self.denoiser.tokenizer.encode(string, add_special_tokens=bool(add_special_tokens)))
+
+    @property
+    def max_length(self) -> int:
+        """Longest sequence, in tokens."""
+        return self.denoiser.max_positions
+
+    # lm-eval's own command line
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict | None = None) -> Self:
+        """Make the model from ``pretrained=DIR,steps=64,…``, as lm-eval's command line does."""
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    @classmethod
+    def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict | None = None) -> Self:
+        """Make the model from named arguments; those of ``additional_config`` count where they are not None."""
+        extra = {key: value for key, value in (additional_config or {}).items() if value is not None}
+        extra.pop("max_batch_size", None)
+        return cls._from_arguments({**extra, **arg_dict})
+
+    @classmethod
+    def _from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
+        for name in arguments:
+            if name not in _ARGUMENTS:
+                raise SettingsError(f"model_args: unknown '{name}'; {did_you_mean(name, _ARGUMENTS)}")
+        if "pretrained" not in arguments:
+            raise SettingsError("model_args: no 'pretrained'; give the folder of a checkpoint: pretrained=DIR")
+        execution = ExecutionSettings(**_some(arguments, "batch_size", "dtype", "device", "threads"))
+        return cls(
+            load_denoiser(arguments["pretrained"], execution),
+            sampler=_sampler(arguments),
+            likelihood=LikelihoodSettings(**_some(arguments, "samples")),
+            execution=execution,
+            **_some(arguments, "seed", "response_prefix"),
+        )
+
+
+_SAMPLER_ARGUMENTS = ("max_new_tokens", "block_size", "steps", "temperature")
+_ARGUMENTS = (
+    *("pretrained", "batch_size", "dtype", "device", "threads", "samples", "seed", "response_prefix"),
+    *_SAMPLER_ARGUMENTS,
+)
+
+
+def _some(arguments: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: arguments[name] for name in names if name in arguments}
+
+
+def _sampler(arguments: Mapping[str, Any]) -> SamplerSettings | None:
+    if not _some(arguments, *_SAMPLER_ARGUMENTS):
+        return None
+    if "max_new_tokens" not in arguments:
+        raise SettingsError("model_args: a sampler needs 'max_new_tokens' beside 'steps', 'block_size', 'temperature'")
+    canvas = FullCanvas(**_some(arguments, "max_new_tokens", "block_size"))
+    return SamplerSettings(
+        canvas=canvas,
+        proposer=Proposer(**_some(arguments, "temperature")),
+        selector=EvenSelector(steps=arguments.get("steps", canvas.max_new_tokens)),
+    )
+
+
+def refuse_rolling(requests: Sequence[Instance]) -> NoReturn:
+    """Say that perplexity tasks cannot be run."""
+    task = requests[0].task_name if requests else "?"
+    raise DlmError(f"task '{task}': rolling log-likelihood (perplexity) is not supported yet; leave the task out")

@@ -1,0 +1,180 @@
+"""The record store: what was asked and what came back, one JSON line a request, only ever appended to.
+
+A line is one of
+
+* ``{"kind": "asked", "id": digest, "content": …}``: what the requests of one task and setting have in common
+  (checkpoint, task and its version, sampler or likelihood settings, response prefix, seed);
+* ``{"kind": "execution", "id": digest, "content": …}``: how requests were run (dtype, device, batch size, threads,
+  versions);
+* ``{"kind": "generate" | "likelihood", "what": …, "how": …, "asked": …, …}``: a request with its outcome. ``how`` and
+  ``asked`` name lines above it; ``what``, the fingerprint of ``asked``, prompt, continuation and repeat, is checked.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dlm.errors import DataError, SetupError
+from dlm.evaluation.request import fingerprint
+from dlm.files import digest
+
+RECORDS = "records.jsonl"
+_HEADERS = ("asked", "execution")
+_RECORDS = ("generate", "likelihood")
+
+
+class RecordStore:
+    """Records of one checkpoint, found by their *what* fingerprint.
+
+    Args:
+        path: the JSON-lines file.
+        writable: make the file if it is not there, hold a lock on it, and drop a half-written last line.
+
+    Raises:
+        DataError: the file is missing (when only read) or a line of it is damaged; the message names path and line.
+        SetupError: another process writes to it.
+    """
+
+    def __init__(self, path: str | Path, *, writable: bool = False) -> None:
+        self.path, self.writable = Path(path), writable
+        self._places: dict[str, tuple[int, int]] = {}
+        self._headers: dict[str, dict[str, Any]] = {}
+        self._stream = self._open()
+        try:
+            self._end = self._read()
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def _open(self) -> Any:
+        if not self.writable:
+            try:
+                return self.path.open("rb")
+            except FileNotFoundError as error:
+                raise DataError(f"{self.path}: no such file; run `dlm sample` first") from error
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        stream = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.close()
+            raise SetupError(f"{self.path}: another process is writing to it; wait for it or end it") from error
+        return stream
+
+    def _read(self) -> int:
+        """Index every line; return the end of the last whole one."""
+        end = 0
+        for number, line in enumerate(self._stream, start=1):
+            if not line.endswith(b"\n"):
+                self._half(number, end)
+                break
+            self._take(number, end, line)
+            end += len(line)
+        return end
+
+    def _half(self, number: int, end: int) -> None:
+        """Deal with a last line that a killed process left half-written."""
+        if not self.writable:
+            raise DataError(f"{self.path}:{number}: half a line, left by a killed process; run `dlm sample` again")
+        self._stream.truncate(end)
+
+    def _take(self, number: int, begin: int, line: bytes) -> None:
+        try:
+            row = json.loads(line)
+            if row["kind"] in _HEADERS:
+                self._take_header(row)
+            elif row["kind"] in _RECORDS:
+                self._take_record(row, begin, len(line))
+            else:
+                raise ValueError(f"unknown kind '{row['kind']}'")
+        except (ValueError, TypeError, KeyError) as error:
+            fault = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise DataError(
+                f"{self.path}:{number}: damaged record ({fault}); delete the line and run `dlm sample` again"
+            ) from error
+
+    def _take_header(self, row: Mapping[str, Any]) -> None:
+        if digest(row["content"]) != row["id"]:
+            raise ValueError("the content is not what its id says")
+        self._headers[row["id"]] = row["content"]
+
+    def _take_record(self, row: Mapping[str, Any], begin: int, length: int) -> None:
+        if row["asked"] not in self._headers or row["how"] not in self._headers:
+            raise ValueError("the line that says what was asked, or how it was run, is not above it")
+        if fingerprint(row["asked"], row["prompt"], row.get("continuation"), row["repeat"]) != row["what"]:
+            raise ValueError("the record does not fit its fingerprint")
+        self._places.setdefault(row["what"], (begin, length))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, what: str) -> bool:
+        return what in self._places
+
+    def get(self, what: str) -> dict[str, Any] | None:
+        """Return the record of a request, or None."""
+        if what not in self._places:
+            return None
+        begin, length = self._places[what]
+        self._stream.seek(begin)
+        return json.loads(self._stream.read(length))
+
+    def content(self, identity: str) -> dict[str, Any]:
+        """Return the content that an ``asked`` or ``how`` digest stands for."""
+        return self._headers[identity]
+
+    def declare(self, kind: str, content: Mapping[str, Any]) -> str:
+        """Write an `asked` or `execution` line unless it is there; return its digest, which records then name."""
+        identity = digest(content)
+        if identity not in self._headers:
+            self._write([{"kind": kind, "id": identity, "content": content}])
+            self._headers[identity] = dict(content)
+        return identity
+
+    def append(self, records: Iterable[Mapping[str, Any]]) -> int:
+        """Write the records that are not there yet, wholly on the disk when this returns; return their number."""
+        new: dict[str, Mapping[str, Any]] = {}
+        for record in records:
+            if record["what"] not in self._places:
+                new.setdefault(record["what"], record)
+        for what, place in zip(new, self._write(list(new.values())), strict=True):
+            self._places[what] = place
+        return len(new)
+
+    def _write(self, rows: list[Mapping[str, Any]]) -> list[tuple[int, int]]:
+        """Append lines; return where each begins and how long it is."""
+        lines = [(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode() for row in rows]
+        places, begin = [], self._end
+        for line in lines:
+            places.append((begin, len(line)))
+            begin += len(line)
+        try:
+            self._stream.seek(self._end)
+            self._stream.write(b"".join(lines))
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise SetupError(f"{self.path}: no space left on the disk; free some and run again") from error
+            raise
+        self._end = begin
+        return places
+
+    def close(self) -> None:
+        """Close the file and give up the lock."""
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

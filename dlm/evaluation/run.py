@@ -1,0 +1,261 @@
+"""The two verbs: sample every cell of a checkpoint into records, and score the records with lm-eval."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlm.errors import DataError, SettingsError
+from dlm.evaluation.chat import Chat, load_tokenizer
+from dlm.evaluation.harness import Outcome, config_digest, load_tasks, read_outcome, run, task_versions
+from dlm.evaluation.records import RECORDS, RecordStore
+from dlm.evaluation.replay import RecordedLM, Used
+from dlm.files import digest, read_manifest, write_json, write_jsonl, write_manifest
+from dlm.provenance import code_version
+
+if TYPE_CHECKING:
+    from lm_eval.tasks.manager import TaskDict
+
+    from dlm.evaluation.lm import DiffusionLM
+    from dlm.models import Denoiser
+    from dlm.params import Cell
+    from dlm.settings import ExecutionSettings
+
+SCORES_FORMAT = "dlm-scores/1"
+
+
+def sample_cells(
+    cells: Sequence[Cell],
+    *,
+    checkpoint_dir: str | Path,
+    data_folder_of: Callable[[str], Path],
+    out_dir: str | Path,
+    execution: ExecutionSettings,
+) -> dict[str, Any]:
+    """Answer every request of the cells that is not recorded yet, then list the records in a manifest.
+
+    The weights are loaded when the first missing record asks for them; a run that finds everything loads none. Records
+    are on the disk after each batch, so that a killed run continues where it was.
+
+    Args:
+        cells: of one checkpoint.
+        checkpoint_dir: its folder.
+        data_folder_of: folder of a prepared test set, by its name.
+        out_dir: gets ``records.jsonl`` (appended to) and ``manifest.json``.
+        execution: how to run the model.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        SettingsError, DataError, CheckpointError, SetupError: see `dlm.errors`.
+    """
+    model, checkpoint_dir, out_dir = _model(cells), Path(checkpoint_dir), Path(out_dir)
+    checkpoint = _checkpoint_digest(checkpoint_dir)
+    load = functools.cache(functools.partial(_load_weights, checkpoint_dir, execution))
+    chat = Chat(functools.partial(load_tokenizer, checkpoint_dir), model)
+    with RecordStore(out_dir / RECORDS, writable=True) as store:
+        loaded = load_tasks(cells, data_folder_of)
+        for cell in cells:
+            tasks = loaded[cell.task]
+            lm = _recorded(store, cell, tasks, checkpoint, chat, functools.partial(_backend, load, cell, execution))
+            run(lm, tasks, cell, predict_only=True)
+    parents = {model: checkpoint, **_data_digests(cells, data_folder_of)}
+    settings = [dataclasses.asdict(cell) for cell in cells]
+    made_from = {"parents": parents, "settings": settings, "code": code_version()}
+    return write_manifest(out_dir, kind="responses", name=model, made_from=made_from)
+
+
+def score_cells(
+    cells: Sequence[Cell],
+    *,
+    checkpoint_dir: str | Path,
+    responses_dir: str | Path,
+    data_folder_of: Callable[[str], Path],
+    out_dir: str | Path,
+    scale: str,
+) -> dict[str, Any]:
+    """Replay the records of the cells into lm-eval and write ``scores.json`` and ``samples.jsonl``; no weights needed.
+
+    Args:
+        cells: of one checkpoint.
+        checkpoint_dir: its folder; manifest and tokenizer are read.
+        responses_dir: what :func:`sample_cells` wrote.
+        data_folder_of: folder of a prepared test set, by its name.
+        out_dir: where the scores go.
+        scale: name of the params.
+
+    Returns:
+        The content of ``scores.json``.
+
+    Raises:
+        DataError: a record is missing or damaged; the message names task, document and what to run.
+        SettingsError: a metric or filter that the task does not have.
+    """
+    model, out_dir = _model(cells), Path(out_dir)
+    checkpoint = _checkpoint_digest(Path(checkpoint_dir))
+    responses = read_manifest(responses_dir)
+    chat = Chat(functools.partial(load_tokenizer, checkpoint_dir), model)
+    loaded = load_tasks(cells, data_folder_of)
+    scored: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    with RecordStore(Path(responses_dir) / RECORDS) as store:
+        for cell in cells:
+            tasks = loaded[cell.task]
+            lm = _recorded(store, cell, tasks, checkpoint, chat)
+            outcome = read_outcome(run(lm, tasks, cell), tasks, cell)
+            scored.append(_scores(cell, tasks, outcome, lm.used, checkpoint))
+            rows += _samples(cell, outcome, lm.used)
+        hows = dict.fromkeys(how for cell_scores in scored for how in cell_scores["how"])
+        executions = {how: store.content(how) for how in hows}
+    scores = {
+        "format": SCORES_FORMAT,
+        "model": model,
+        "scale": scale,
+        "checkpoint": checkpoint,
+        "responses": responses["digest"],
+        "code": code_version(),
+        "executions": executions,
+        "cells": scored,
+    }
+    write_jsonl(out_dir / "samples.jsonl", rows)
+    write_json(out_dir / "scores.json", scores)
+    return scores
+
+
+def _model(cells: Sequence[Cell]) -> str:
+    names = dict.fromkeys(cell.checkpoint for cell in cells)
+    if len(names) != 1:
+        raise SettingsError(f"expected the cells of one checkpoint, got those of {', '.join(names) or 'none'}")
+    return next(iter(names))
+
+
+def _checkpoint_digest(folder: Path) -> str:
+    """Read the digest of a checkpoint; its files are checked by whoever loads the weights."""
+    manifest = read_manifest(folder, verify=False)
+    if manifest["kind"] != "checkpoint":
+        raise DataError(f"{folder}: the manifest is of kind '{manifest['kind']}', expected a checkpoint")
+    return str(manifest["digest"])
+
+
+def _data_digests(cells: Iterable[Cell], data_folder_of: Callable[[str], Path]) -> dict[str, str]:
+    names = dict.fromkeys(cell.dataset for cell in cells if cell.dataset)
+    return {name: str(read_manifest(data_folder_of(name), verify=False)["digest"]) for name in names}
+
+
+def _load_weights(folder: Path, execution: ExecutionSettings) -> Denoiser:
+    from dlm.models import load_denoiser
+
+    return load_denoiser(folder, execution)
+
+
+def _backend(load: Callable[[], Denoiser], cell: Cell, execution: ExecutionSettings) -> DiffusionLM:
+    from dlm.evaluation.lm import DiffusionLM
+
+    return DiffusionLM(
+        load(),
+        sampler=cell.sampler,
+        likelihood=cell.likelihood,
+        response_prefix=cell.response_prefix,
+        seed=cell.seed,
+        execution=execution,
+    )
+
+
+def _recorded(
+    store: RecordStore,
+    cell: Cell,
+    tasks: TaskDict,
+    checkpoint: str,
+    chat: Chat,
+    backend: Callable[[], DiffusionLM] | None = None,
+) -> RecordedLM:
+    return RecordedLM(store, cell, checkpoint=checkpoint, versions=task_versions(tasks), chat=chat, backend=backend)
+
+
+def _scores(cell: Cell, tasks: TaskDict, outcome: Outcome, used: Sequence[Used], checkpoint: str) -> dict[str, Any]:
+    """Return one cell of ``scores.json``."""
+    config, versions = config_digest(tasks), task_versions(tasks)
+    name = cell.task_settings.lm_eval
+    records = list({record["what"]: record for _, record in used}.values())
+    several = len(tasks["tasks"]) > 1
+    return {
+        "task": cell.task,
+        "setting": cell.setting,
+        "chat": cell.chat,
+        "response_prefix": cell.response_prefix,
+        "metric": cell.task_settings.metric,
+        "filter": cell.task_settings.filter,
+        "value": outcome.value,
+        "n": len(outcome.documents),
+        "doc_ids": [f"{d.task}/{d.doc_id}" if several else d.doc_id for d in outcome.documents],
+        "numerators": [document.numerator for document in outcome.documents],
+        "weights": [document.weight for document in outcome.documents],
+        "lm_eval": {
+            "version": importlib.metadata.version("lm_eval"),
+            "task": name,
+            "task_version": versions if several else versions[name],
+            "stderr": outcome.stderr,
+            "config": config,
+        },
+        "checkpoint": checkpoint,
+        "what": digest([config, outcome.content, [record["what"] for _, record in used]]),
+        "how": list(dict.fromkeys(record["how"] for record in records)),
+        **_totals(records, cell.response_prefix),
+    }
+
+
+def _totals(records: Sequence[dict[str, Any]], prefix: str) -> dict[str, Any]:
+    """Return what the cell's distinct requests cost, and how its sampled answers look."""
+    totals: dict[str, Any] = {
+        "requests": len(records),
+        "forward_passes": sum(record["forward_passes"] for record in records),
+        "seconds": round(sum(record["seconds"] for record in records), 3),
+    }
+    if answers := [record for record in records if record["kind"] == "generate"]:
+        empty = sum(not record["response"][len(prefix) :].strip() for record in answers)
+        totals["empty_share"] = empty / len(answers)
+        totals["truncated_share"] = sum(not record["stopped"] for record in answers) / len(answers)
+        totals["mean_tokens"] = sum(record["tokens"] for record in answers) / len(answers)
+    return totals
+
+
+def _samples(cell: Cell, outcome: Outcome, used: Iterable[Used]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of ``samples.jsonl``: every document with what was asked, what came back and what it counted."""
+    by_document: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for request, record in used:
+        by_document.setdefault((request.task, request.position), []).append(record)
+    for document in outcome.documents:
+        records = by_document[document.task, document.position]
+        yield {
+            "task": cell.task,
+            "setting": cell.setting,
+            "chat": cell.chat,
+            "doc_id": document.doc_id,
+            "prompt": records[0]["prompt"] + cell.response_prefix,
+            **_responses(records),
+            "target": document.target,
+            "outcome": {
+                "metric": cell.task_settings.metric,
+                "filter": cell.task_settings.filter,
+                "numerator": document.numerator,
+                "weight": document.weight,
+                "filtered": document.filtered,
+            },
+            "what": [record["what"] for record in records],
+        }
+
+
+def _responses(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if records[0]["kind"] == "likelihood":
+        return {
+            "choices": [record["continuation"] for record in records],
+            "loglikelihoods": [record["loglikelihood"] for record in records],
+            "mc_stderrs": [record["mc_stderr"] for record in records],
+        }
+    responses = [record["response"] for record in records]
+    return {"response": responses[0]} if len(responses) == 1 else {"responses": responses}
