@@ -2,10 +2,13 @@
 
 SUFFIXES = (".csv", ".md", ".lineage.json")
 
-if workflow.is_main_process and not workflow.dryrun:
-    # A published copy that is not this scale's table must not survive being asked for, however it came to be there.
-    asked = {Path(target).stem for target in workflow.dag_settings.targets} or set(PLAN.params.tables)
-    drop_stale(PLAN.layout.tables, PLAN.layout.published, sorted(asked & set(PLAN.params.tables)))
+
+def scale_tables(wildcards):
+    """The scale's own table, read when the published one is asked for: a stale published copy is dropped first."""
+    # However it came to be there, a copy that is not this scale's table must not survive being asked for.
+    if workflow.is_main_process and not workflow.dryrun:
+        drop_stale(PLAN.layout.tables, PLAN.layout.published, [wildcards.name])
+    return [str(PLAN.layout.tables / f"{wildcards.name}{suffix}") for suffix in SUFFIXES]
 
 
 rule table:
@@ -25,7 +28,7 @@ rule table:
 
 rule publish:
     input:
-        expand(str(PLAN.layout.tables / "{{name}}{suffix}"), suffix=SUFFIXES),
+        scale_tables,
     output:
         expand(str(PLAN.layout.published / "{{name}}{suffix}"), suffix=SUFFIXES),
     params:

@@ -1,0 +1,75 @@
+"""A user's mistake ends in one line on standard error and a non-zero exit code, never in a traceback."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(repository / "params", folder / "params")
+    shutil.copy(repository / "Snakefile", folder / "Snakefile")
+    return folder
+
+
+def dlm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "dlm", *arguments], cwd=project, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "llada-base", "--scale", "tinny"], "unknown scale 'tinny': did you mean 'tiny'?"),
+        (["train", "lada-base"], "has no checkpoint named 'lada-base': did you mean 'llada-base'?"),
+        (["train", "dream-opened"], "of kind 'convert', which `dlm train` does not make"),
+        (["convert", "llada-base"], "of kind 'train', which `dlm convert` does not make"),
+        (["prepare", "korpus"], "has no data named 'korpus': did you mean 'corpus'?"),
+        (["sample", "dream-parent"], "no table of scale 'tiny' evaluates checkpoint 'dream-parent'"),
+        (["table", "table9"], "has no table named 'table9': did you mean 'table1'?"),
+    ],
+)
+def test_a_wrong_name_is_one_line(project: Path, arguments: list[str], message: str) -> None:
+    done = dlm(project, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "Missing argument 'NAME'"),
+        (["trian", "x"], "No such command 'trian'"),
+        (["sample"], "give the NAME of a checkpoint"),
+        (["sample", "--prompt", "hi"], "--prompt needs --model DIR"),
+    ],
+)
+def test_wrong_usage_is_explained(project: Path, arguments: list[str], message: str) -> None:
+    done = dlm(project, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_outside_a_project_the_command_says_where_to_run(tmp_path: Path) -> None:
+    done = dlm(tmp_path, "train", "llada-base")
+    assert done.returncode == 2
+    assert "no project here" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_missing_input_is_named(project: Path) -> None:
+    done = dlm(project, "train", "llada-base")
+    assert done.returncode == 2
+    assert "results/tiny/data/" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_lists_the_verbs_without_loading_torch(project: Path) -> None:
+    code = "import sys; sys.argv=['dlm','--help']\ntry:\n import dlm.cli; dlm.cli.main()\nfinally:\n print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=60)
+    assert all(verb in done.stdout for verb in ("prepare", "train", "convert", "sample", "score", "table"))
+    assert done.stdout.rstrip().endswith("False")

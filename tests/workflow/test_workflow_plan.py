@@ -1,0 +1,86 @@
+"""Snakemake before any job starts: the plan is printed in seconds, bad params end in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def project(tmp_path: Path, repository: Path) -> Path:
+    for name in ("params", "workflow", "profiles", "data"):
+        shutil.copytree(repository / name, tmp_path / name)
+    shutil.copy(repository / "Snakefile", tmp_path / "Snakefile")
+    return tmp_path
+
+
+def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(project / ".cache")}
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120, env=environment)
+
+
+@pytest.mark.parametrize("scale", ["tiny", "micro", "paper"])
+def test_the_whole_plan_is_printed_in_seconds_without_torch(project: Path, scale: str) -> None:
+    blocked = project / "blocked"
+    blocked.mkdir()
+    (blocked / "torch.py").write_text("raise ImportError('a plan must not import torch')\n")
+    began = time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": str(blocked)}
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "results/tables/table1.csv", "--config", f"scale={scale}"],
+        cwd=project, capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 20
+    models = ("llada-base", "llada-instruct", "dream-base", "dream-instruct")
+    for model in models:
+        for step in ("sample", "score"):
+            assert f"{step} {model}\n" in done.stdout + done.stderr
+            assert f"{step} {model}-sft\n" in done.stdout + done.stderr
+        assert f"train {model}-sft\n" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "scale=huge"], "unknown scale 'huge': known: micro, paper, tiny"),
+        (["--config", "scael=tiny"], "--config scael: unknown key"),
+    ],
+)
+def test_a_bad_scale_ends_in_one_line(project: Path, arguments: list[str], message: str) -> None:
+    done = snakemake(project, "results/tables/table1.csv", *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error:")]) == 1
+
+
+def test_bad_params_end_in_one_line_before_any_job(project: Path) -> None:
+    path = project / "params" / "tiny.yaml"
+    path.write_text(path.read_text().replace("learning_rate: 3.0e-3", "learning_rte: 3.0e-3", 1))
+    done = snakemake(project, "results/tables/table1.csv")
+    assert done.returncode != 0
+    assert "recipes.pretrain_mdlm.learning_rte: unknown key; did you mean 'learning_rate'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project / "results").exists()
+
+
+def test_a_table_of_another_scale_is_not_left_standing(project: Path) -> None:
+    published = project / "results" / "tables"
+    published.mkdir(parents=True)
+    (published / "table1.csv").write_text("another scale's\n")
+    kept = snakemake(project, "-n", "results/tables/table1.csv")
+    assert kept.returncode == 0 and (published / "table1.csv").exists(), "a dry run changes nothing"
+    # The run fails (its first command is broken), but the stale copy is gone all the same.
+    (project / "workflow" / "rules" / "prepare.smk").write_text(
+        (project / "workflow" / "rules" / "prepare.smk").read_text().replace("{DLM} prepare", "false")
+    )
+    assert snakemake(project, "results/tables/table1.csv").returncode != 0
+    assert not (published / "table1.csv").exists()
