@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlm.data import load_rows
 from dlm.errors import DataError
-from dlm.files import read_jsonl, read_manifest
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -28,9 +28,7 @@ def load(*, folder: str | None = None, **_: Any) -> DatasetDict:
         raise DataError(
             'the task needs a prepared test set: `dataset` in the params, or --metadata \'{"folder": "DIR"}\''
         )
-    read_manifest(folder)
-    path = Path(folder) / "test.jsonl"
-    rows = list(read_jsonl(path))
+    rows = load_rows(folder, "test")
     if not rows:
-        raise DataError(f"{path}: no documents in it; run `dlm prepare {Path(folder).name}` again")
+        raise DataError(f"{folder}: no test documents in it; run `dlm prepare {Path(folder).name}` again")
     return DatasetDict({"test": Dataset.from_list(rows)})

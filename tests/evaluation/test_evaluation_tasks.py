@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ import pytest
 from evaluation_examples import DOCUMENTS, TASKS, byte_tokenizer, cell, save_documents
 from lm_eval.api.model import LM
 
+from dlm.data.mixtures import problem_documents
 from dlm.errors import DataError, SettingsError
 from dlm.evaluation import harness
 from dlm.evaluation.chat import Chat
 from dlm.evaluation.harness import config_digest, load_tasks, read_outcome, run
 from dlm.evaluation.request import requests_of
 from dlm.files import write_jsonl
+from dlm.settings import GeneratedProblems, ProblemSettings
 
 
 class CannedLM(LM):
@@ -215,7 +218,7 @@ def test_a_task_without_its_test_set_is_refused(data, tmp_path):
     with pytest.raises(DataError, match=r"manifest.json: no such file"):
         load_tasks([cell("words")], lambda name: tmp_path / name)
     save_documents(tmp_path / "words", [])
-    with pytest.raises(DataError, match=r"test.jsonl: no documents"):
+    with pytest.raises(DataError, match=r"words: no test documents in it; run `dlm prepare words`"):
         load_tasks([cell("words")], lambda name: tmp_path / name)
 
 
@@ -261,3 +264,32 @@ def test_a_metric_that_is_no_share_is_refused():
     one = with_settings("words", lm_eval="group", metric="acc")
     with pytest.raises(SettingsError, match="is not a share"):
         read_outcome(StockLike().results(0.5), {"tasks": {"a": None, "b": None}}, one)  # type: ignore[dict-item]
+
+
+KINDS = {"words": "word_problems", "countdown": "countdown", "sudoku": "sudoku", "choice": "number_choice"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_generators_own_answers_are_right(name, tmp_path):
+    settings = GeneratedProblems(problem=KINDS[name], rows=12)
+    rows = problem_documents(settings, ProblemSettings())
+    save_documents(tmp_path / name, rows)
+    known = {row["question"]: f"<answer>\n{row['answer']}\n</answer>" for row in rows}
+    lm = CannedLM(lambda prompt: next(answer for question, answer in known.items() if question in prompt))
+    lm.loglikelihood = lambda requests: [  # type: ignore[method-assign]
+        (0.0 if request.args[1] == request.doc["answer"] else -9.0, False) for request in requests
+    ]
+    assert evaluate(tmp_path, cell(name), lm)[2].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("output", "shots", "changes", "message"),
+    [
+        ("generate_until", 0, {"num_fewshot": 2}, "lm-eval's 'stock' takes no shots; set num_fewshot: 0"),
+        ("loglikelihood", None, {"metric": "acc"}, "greedy decoder .* not supported yet"),
+    ],
+)
+def test_what_lm_eval_would_ignore_or_answer_wrongly_is_refused(output, shots, changes, message):
+    task = SimpleNamespace(OUTPUT_TYPE=output, get_config={"num_fewshot": shots}.get)
+    with pytest.raises(SettingsError, match=message):
+        harness._check({"tasks": {"stock": task}}, with_settings("words", **changes))  # type: ignore[dict-item]
