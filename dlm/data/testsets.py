@@ -162,8 +162,6 @@ def _integers(value: Any, single: bool = False) -> list[int]:
         integers = [int(item) for item in items]
     except (TypeError, ValueError):
         integers = []
-    if not integers or any(
-        isinstance(item, bool) or str(item) != str(number) for item, number in zip(items, integers, strict=True)
-    ):
+    if not integers or [str(item) for item in items] != [str(number) for number in integers]:
         raise DataError(f"expected {'an integer' if single else 'integers'}, found {value!r:.60}")
     return integers

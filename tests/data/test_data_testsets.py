@@ -11,7 +11,7 @@ from dlm.data.testsets import fixed_documents
 from dlm.errors import DataError, RemoteError, SettingsError
 from dlm.settings.data import FixedTestSet
 
-D1 = Path(__file__).resolve().parents[3] / "shared" / "data" / "hub" / "datasets" / "d1"
+D1 = Path("data/hub/datasets/d1")
 PUZZLE, SOLUTION = "0140432014020000", "2143432114323214"
 COUNTDOWN = '{"input": "3,7,2", "output": "20"}\n{"input": "30,100,93", "output": "23"}\n'
 SUDOKU = f"Puzzle,Solution\n{PUZZLE},{SOLUTION}\n"
@@ -167,7 +167,7 @@ def server(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.paths, server.answers = [], []
     server.base = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
@@ -227,17 +227,15 @@ def test_no_network_is_one_line(monkeypatch):
         fixed_documents(described(), "http://127.0.0.1:9")
 
 
-@pytest.mark.skipif(not D1.is_dir(), reason="no copies of d1's test sets in a folder 'shared' beside the checkout")
-def test_published_countdown():
-    path = D1 / "countdown" / "data" / "test-00000-of-00001.parquet"
+def test_published_countdown(shared):
+    path = shared / D1 / "countdown" / "data" / "test-00000-of-00001.parquet"
     documents, _ = fixed_documents(described(path=str(path)))
     assert len(documents) == 256
     assert all(countdown_correct(row["answer"], row["numbers"], row["target"]) for row in documents)
 
 
-@pytest.mark.skipif(not D1.is_dir(), reason="no copies of d1's test sets in a folder 'shared' beside the checkout")
-def test_published_sudoku():
-    path = D1 / "sudoku" / "data" / "test-00000-of-00001.parquet"
+def test_published_sudoku(shared):
+    path = shared / D1 / "sudoku" / "data" / "test-00000-of-00001.parquet"
     documents, _ = fixed_documents(described("sudoku", path=str(path)))
     assert len(documents) == 500
     assert all(sudoku_cells(row["answer"], row["puzzle"], row["solution"]) == (8, 8) for row in documents)

@@ -95,4 +95,4 @@ def _distractors(last: int, step: int) -> list[int]:
     """Return plausible wrong continuations: one off, a step too many or none, the wrong direction, ten off."""
     right = last + step
     wrong = (right + 1, right - 1, right + step, last, last - step, right + 2, right - 2, right + 10, right - 10)
-    return [number for number in dict.fromkeys(wrong) if number != right and number >= 0]
+    return [number for number in dict.fromkeys(wrong) if number >= 0]
