@@ -11,7 +11,7 @@ import click
 from dlm.cli.common import pipeline, pipeline_options
 from dlm.errors import SettingsError
 from dlm.params import Plan
-from dlm.progress import Progress, say
+from dlm.progress import say
 
 
 @click.command()
@@ -101,17 +101,14 @@ def sample(
     with pipeline(scale, log) as plan:
         from dlm.evaluation import sample_cells
 
-        cells = _cells(plan, name)
-        with Progress(f"sample {name}", 1, "requests") as progress:
-            sample_cells(
-                cells,
-                checkpoint_dir=plan.layout.folder("checkpoints", name),
-                data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
-                out_dir=plan.layout.folder("responses", name),
-                execution=plan.params.execution,
-                seed=plan.params.seed,
-                progress=progress,
-            )
+        manifest = sample_cells(
+            _cells(plan, name),
+            checkpoint_dir=plan.layout.folder("checkpoints", name),
+            data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
+            out_dir=plan.layout.folder("responses", name),
+            execution=plan.params.execution,
+        )
+        say(f"sample {name}: {len(manifest['made_from']['settings'])} cells recorded")
 
 
 @click.command()
