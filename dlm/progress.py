@@ -1,6 +1,7 @@
 """Progress of long work: a bar on a terminal, a line per tenth of the work elsewhere.
 
-Jobs of a workflow share one terminal, so they write lines that begin with their name; a person's own command gets a bar.
+Jobs of a workflow share one terminal, so they write lines that begin with their name; a person's own command gets a
+bar.
 """
 
 from __future__ import annotations

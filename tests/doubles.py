@@ -38,10 +38,14 @@ def small_architecture(model_type: str = "llama", **changes: Any) -> Architectur
     return Architecture(model_type=model_type, **{**sizes, **changes})  # type: ignore[arg-type]
 
 
-def small_denoiser(model_type: str = "llama", *, shift: bool = False, seed: int = 0, sharpness: float = 6.0) -> Denoiser:
+def small_denoiser(
+    model_type: str = "llama", *, shift: bool = False, seed: int = 0, sharpness: float = 6.0
+) -> Denoiser:
     """A bidirectional model with random weights whose outputs are far from uniform, so that decisions have margins."""
     if model_type == "qwen2":
-        made = make_denoiser(small_architecture("qwen2", kv_heads=2), word_tokenizer(), causal=True, shift=True, seed=seed)
+        made = make_denoiser(
+            small_architecture("qwen2", kv_heads=2), word_tokenizer(), causal=True, shift=True, seed=seed
+        )
         made = open_attention(made, shift=shift)
     else:
         made = make_denoiser(small_architecture(model_type), word_tokenizer(), causal=False, shift=shift, seed=seed)

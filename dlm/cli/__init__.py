@@ -52,7 +52,7 @@ def project_root_or_here() -> Path:
 
 
 def keep_caches_inside(root: Path) -> None:
-    """Point the libraries' caches into the project, where nothing else is set; ask no server for what is not asked of us."""
+    """Point the libraries' caches into the project, where nothing else is set, and ask no server unasked."""
     cache = root / ".cache"
     os.environ.setdefault("HF_HOME", str(cache / "huggingface"))
     os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))

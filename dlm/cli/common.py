@@ -17,7 +17,9 @@ from dlm.progress import log_to
 
 def pipeline_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of every pipeline step."""
-    function = click.option("--log", type=click.Path(path_type=Path), help="Also write progress to this file.")(function)
+    function = click.option("--log", type=click.Path(path_type=Path), help="Also write progress to this file.")(
+        function
+    )
     return click.option("--scale", default="tiny", show_default=True, help="Which params file: params/<scale>.yaml.")(
         function
     )

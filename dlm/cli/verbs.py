@@ -87,9 +87,7 @@ def convert(name: str, scale: str, log: Path | None) -> None:
 @click.option("--prompt", help="Answer this prompt and print the answer.")
 @click.option("--seed", default=0, show_default=True, help="Seed, with --prompt.")
 @pipeline_options
-def sample(
-    name: str | None, model: Path | None, prompt: str | None, seed: int, scale: str, log: Path | None
-) -> None:
+def sample(name: str | None, model: Path | None, prompt: str | None, seed: int, scale: str, log: Path | None) -> None:
     """Sample all tasks of the checkpoint NAME, or answer one --prompt with the checkpoint folder --model."""
     if prompt is not None:
         if model is None or name is not None:

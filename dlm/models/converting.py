@@ -48,9 +48,7 @@ def is_bidirectional(denoiser: Denoiser, length: int = 8) -> bool:
     return _first_output_moves(denoiser, tokens_BL, None) and _first_output_moves(denoiser, padded_BL, attention_BL)
 
 
-def _first_output_moves(
-    denoiser: Denoiser, tokens_BL: torch.Tensor, attention_BL: torch.Tensor | None
-) -> bool:
+def _first_output_moves(denoiser: Denoiser, tokens_BL: torch.Tensor, attention_BL: torch.Tensor | None) -> bool:
     at_BL = torch.zeros_like(tokens_BL, dtype=torch.bool)
     at_BL[:, 0] = True
     first_BV = denoiser(tokens_BL, attention_BL, at_BL)

@@ -18,8 +18,8 @@ from dlm.models.conventions import Conventions
 class Denoiser(nn.Module):
     """A native transformers model with the conventions needed to read its outputs.
 
-    The vocabulary projection, the dearest part of a small model, runs on the chosen positions only. A training wraps this
-    module, so DDP and FSDP see the whole computation.
+    The vocabulary projection, the dearest part of a small model, runs on the chosen positions only. A training wraps
+    this module, so DDP and FSDP see the whole computation.
 
     Args:
         model: a transformers causal-LM class, bidirectional unless ``conventions.objective`` is ``ar``.

@@ -12,9 +12,7 @@ from dlm.models.denoiser import Denoiser
 from dlm.settings import Architecture
 
 
-def make_denoiser(
-    architecture: Architecture, tokenizer: Any, *, causal: bool, shift: bool, seed: int
-) -> Denoiser:
+def make_denoiser(architecture: Architecture, tokenizer: Any, *, causal: bool, shift: bool, seed: int) -> Denoiser:
     """Make a network with random weights, float32 on the CPU.
 
     Args:

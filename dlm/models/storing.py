@@ -61,7 +61,7 @@ def load_denoiser(folder: str | Path, execution: ExecutionSettings | None = None
     manifest = read_manifest(folder, verify=verify)
     dtype = getattr(torch, execution.dtype) if execution else torch.float32
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     if execution:
@@ -87,5 +87,7 @@ def save_denoiser(denoiser: Denoiser, folder: Path, *, name: str, made_from: Map
         denoiser.model.save_pretrained(str(folder))
         denoiser.tokenizer.save_pretrained(str(folder))
     except OSError as error:
-        raise SetupError(f"{folder}: cannot be written ({error.strerror or error}); free space and run again") from error
+        raise SetupError(
+            f"{folder}: cannot be written ({error.strerror or error}); free space and run again"
+        ) from error
     return write_manifest(folder, kind="checkpoint", name=name, made_from=made_from)

@@ -51,7 +51,9 @@ def _choose(document: Document, value: Any, union: Any, path: PathKey) -> Any:
     members = get_args(union)
     if value is None and types.NoneType in members:
         return types.NoneType
-    classes = [member for member in members if dataclasses.is_dataclass(member)]
+    classes: list[type] = [
+        member for member in members if isinstance(member, type) and dataclasses.is_dataclass(member)
+    ]
     if isinstance(value, dict) and classes:
         if len(classes) == 1:
             return classes[0]

@@ -82,7 +82,9 @@ def _parse(path: Path) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise SettingsError(f"{_shown(path)}:{line}: broken YAML: {error.problem or error}; correct this line") from error
+        raise SettingsError(
+            f"{_shown(path)}:{line}: broken YAML: {error.problem or error}; correct this line"
+        ) from error
     except yaml.YAMLError as error:
         raise SettingsError(f"{_shown(path)}: broken YAML: {' '.join(str(error).split())}; correct the file") from error
     document = Document(path, {})

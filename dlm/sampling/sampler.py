@@ -23,7 +23,7 @@ Prompt = str | Sequence[int]
 
 
 def default_settings(denoiser: Denoiser) -> SamplerSettings:
-    """Return the checkpoint's own sampler settings, or those of dLLM's masked-diffusion sampler: 128 tokens and steps."""
+    """Return the checkpoint's own sampler settings, or those of dLLM's masked-diffusion sampler (128 tokens, steps)."""
     stored = denoiser.conventions.sampler
     if stored is None:
         return SamplerSettings(canvas=FullCanvas(max_new_tokens=128), selector=EvenSelector(steps=128))
@@ -101,8 +101,8 @@ class Sampler:
             raise SettingsError(f"prompt {index} is empty; give it at least one token")
         if len(tokens) > room:
             raise SettingsError(
-                f"prompt {index} has {len(tokens)} tokens; with max_new_tokens {self.settings.canvas.max_new_tokens} the "
-                f"model's {self.model.max_positions} positions leave room for {room}"
+                f"prompt {index} has {len(tokens)} tokens; with max_new_tokens {self.settings.canvas.max_new_tokens} "
+                f"the model's {self.model.max_positions} positions leave room for {room}"
             )
         if bad := [token for token in tokens if not 0 <= token < self.model.vocab_size]:
             raise SettingsError(f"prompt {index} holds token id {bad[0]}; ids go from 0 to {self.model.vocab_size - 1}")

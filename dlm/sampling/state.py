@@ -43,7 +43,11 @@ class State:
 
 
 def new_state(
-    prompts: Sequence[Sequence[int]], streams: Sequence[int], answer: int, mask_token_id: int, pad_token_id: int,
+    prompts: Sequence[Sequence[int]],
+    streams: Sequence[int],
+    answer: int,
+    mask_token_id: int,
+    pad_token_id: int,
     device: torch.device,
 ) -> State:
     """Lay prompts of different lengths on one canvas, each followed by ``answer`` open positions."""

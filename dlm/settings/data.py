@@ -98,7 +98,8 @@ class GeneratedMixture:
     """Rows for training, made by the pipeline from train-side problems.
 
     `text` rows are plain statements for pretraining, `instruct` rows are short chats with direct answers to simple
-    requests, `reasoning` rows are chats with a worked solution between reasoning tags and an answer between answer tags.
+    requests, `reasoning` rows are chats with a worked solution between reasoning tags, then an answer between answer
+    tags.
     """
 
     __pydantic_config__ = _STRICT

@@ -21,7 +21,7 @@ class MDLM:
     schedule: Literal["linear", "cosine"] = "linear"
     """Noise schedule alpha(t), the share of tokens kept at time t."""
     weight: Literal["scheduler", "uniform"] = "scheduler"
-    """Loss weight at time t: `scheduler` is -alpha'(t) / (1 - alpha(t)), 1/t for the linear schedule; `uniform` is 1."""
+    """Loss weight at time t: `scheduler` is -alpha'(t) / (1 - alpha(t)), which is 1/t when linear; `uniform` is 1."""
     time_epsilon: float = 1e-3
     """Smallest time that is drawn, of 1 (0 < time_epsilon < 1)."""
 
@@ -47,7 +47,7 @@ class LoRA:
     __pydantic_config__ = _STRICT
     rank: int
     """Rank of the update (>= 1)."""
-    alpha: float
+    alpha: int
     """Scale: the update is multiplied by alpha / rank."""
     dropout: float = 0.0
     """Dropout probability on the adapter's input (0 to 1)."""
@@ -119,7 +119,7 @@ class Recipe:
         above("max_grad_norm", self.max_grad_norm, 0)
         between("warmup_ratio", self.warmup_ratio, 0, 1)
         at_least("weight_decay", self.weight_decay, 0)
-        if self.micro_batch_size is not None and (
-            self.micro_batch_size < 1 or self.batch_size % self.micro_batch_size
-        ):
-            raise SettingsError(f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}")
+        if self.micro_batch_size is not None and (self.micro_batch_size < 1 or self.batch_size % self.micro_batch_size):
+            raise SettingsError(
+                f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}"
+            )

@@ -31,8 +31,8 @@ def encode_rows(rows: Iterable[Mapping[str, Any]], tokenizer: Any, recipe: Recip
     """Turn prepared rows into examples.
 
     Texts are joined, an end-of-text token after each, and cut into pieces of ``recipe.max_length``; the incomplete tail
-    is dropped, as in pretraining. Chats are one example each; a response that is too long is cut on the right, and a row
-    whose prompt leaves no room is dropped.
+    is dropped, as in pretraining. Chats are one example each; a response that is too long is cut on the right, and a
+    row whose prompt leaves no room is dropped.
 
     Raises:
         DataError: nothing is left to train on, or a row is neither text nor chat.
@@ -68,7 +68,9 @@ def _chat(row: Mapping[str, Any], tokenizer: Any, recipe: Recipe) -> tuple[list[
     opening = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
     whole = tokenizer.apply_chat_template(messages, tokenize=False)
     if not whole.startswith(opening):
-        raise DataError(f"row {row.get('id')}: the chat template rewrites earlier turns, so the response cannot be told")
+        raise DataError(
+            f"row {row.get('id')}: the chat template rewrites earlier turns, so the response cannot be told"
+        )
     prompt = tokenizer.encode(opening, add_special_tokens=False)
     response = tokenizer.encode(whole[len(opening) :], add_special_tokens=False)
     if len(prompt) >= recipe.max_length:

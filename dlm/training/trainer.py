@@ -76,9 +76,7 @@ class Curves(TrainerCallback):
     def __init__(self, progress: Progress) -> None:
         self.progress, self.records = progress, list[dict[str, float]]()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.progress.advance()
 
     def on_log(
@@ -101,7 +99,9 @@ class Curves(TrainerCallback):
             self.progress.note = f"loss {loss:.3f}"
 
 
-def training_arguments(recipe: Recipe, work: Path, steps: int, seed: int, execution: ExecutionSettings) -> TrainingArguments:
+def training_arguments(
+    recipe: Recipe, work: Path, steps: int, seed: int, execution: ExecutionSettings
+) -> TrainingArguments:
     """Translate a recipe into the Trainer's arguments."""
     micro = recipe.micro_batch_size or recipe.batch_size
     return TrainingArguments(

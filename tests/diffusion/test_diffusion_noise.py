@@ -16,7 +16,9 @@ def test_numbers_are_uniform() -> None:
 
 
 def test_neighbouring_streams_steps_and_seeds_are_independent() -> None:
-    rows = [uniform(seed, torch.tensor([stream]), 4000, step)[0] for seed in (0, 1) for stream in (0, 1) for step in (0, 1)]
+    rows = [
+        uniform(seed, torch.tensor([stream]), 4000, step)[0] for seed in (0, 1) for stream in (0, 1) for step in (0, 1)
+    ]
     correlation = np.corrcoef(torch.stack(rows).numpy()) - np.eye(len(rows))
     assert np.abs(correlation).max() < 5 / np.sqrt(4000)
 

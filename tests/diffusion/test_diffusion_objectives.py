@@ -7,7 +7,16 @@ import math
 import pytest
 import torch
 
-from dlm.diffusion import SCHEDULES, autoregressive_loss, corrupt, draw_times, loss_weight, mdlm_loss, normalise, schedule
+from dlm.diffusion import (
+    SCHEDULES,
+    autoregressive_loss,
+    corrupt,
+    draw_times,
+    loss_weight,
+    mdlm_loss,
+    normalise,
+    schedule,
+)
 from dlm.errors import SettingsError
 from dlm.settings import MDLM
 
@@ -62,10 +71,20 @@ def test_the_weighted_loss_is_an_unbiased_bound(name: str) -> None:
     """E[weight x masked cross-entropy] is the cross-entropy of every token: here log 2 a token."""
     tokens = torch.ones(6000, 8, dtype=torch.int64)
     everywhere = torch.ones_like(tokens, dtype=torch.bool)
-    losses = mdlm_loss(
-        constant_denoiser(), tokens, everywhere, None, settings=MDLM(schedule=name), mask_token_id=MASK, seed=1,  # type: ignore[arg-type]
-        streams_B=torch.arange(6000), step=0,
-    ).sum(1) / 8
+    losses = (
+        mdlm_loss(
+            constant_denoiser(),
+            tokens,
+            everywhere,
+            None,
+            settings=MDLM(schedule=name),
+            mask_token_id=MASK,
+            seed=1,  # type: ignore[arg-type]
+            streams_B=torch.arange(6000),
+            step=0,
+        ).sum(1)
+        / 8
+    )
     error = losses.std().item() / math.sqrt(6000)
     assert losses.mean().item() == pytest.approx(math.log(2), abs=4 * error)
 
@@ -74,8 +93,15 @@ def test_uniform_weight_counts_each_masked_token_once() -> None:
     tokens = torch.ones(50, 8, dtype=torch.int64)
     everywhere = torch.ones_like(tokens, dtype=torch.bool)
     losses = mdlm_loss(
-        constant_denoiser(), tokens, everywhere, None, settings=MDLM(weight="uniform"), mask_token_id=MASK, seed=1,
-        streams_B=torch.arange(50), step=0,
+        constant_denoiser(),
+        tokens,
+        everywhere,
+        None,
+        settings=MDLM(weight="uniform"),
+        mask_token_id=MASK,
+        seed=1,
+        streams_B=torch.arange(50),
+        step=0,
     )
     torch.testing.assert_close(losses[losses > 0], torch.full_like(losses[losses > 0], math.log(2)))
 
@@ -86,8 +112,15 @@ def test_a_rows_noise_does_not_depend_on_the_batch() -> None:
 
     def run(rows: list[int]) -> torch.Tensor:
         return mdlm_loss(
-            constant_denoiser(), tokens[: len(rows)], everywhere[: len(rows)], None, settings=MDLM(), mask_token_id=MASK,
-            seed=1, streams_B=torch.tensor(rows), step=3,
+            constant_denoiser(),
+            tokens[: len(rows)],
+            everywhere[: len(rows)],
+            None,
+            settings=MDLM(),
+            mask_token_id=MASK,
+            seed=1,
+            streams_B=torch.tensor(rows),
+            step=3,
         )
 
     assert torch.equal(run([5, 8, 2, 9])[2], run([2])[0])

@@ -60,7 +60,12 @@ def test_an_architecture_that_stays_causal_is_refused() -> None:
     from dlm.models import Conventions, Denoiser
 
     config = GPTNeoConfig(
-        vocab_size=24, hidden_size=32, num_layers=2, num_heads=4, attention_types=[[["global"], 2]], max_position_embeddings=64
+        vocab_size=24,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        attention_types=[[["global"], 2]],
+        max_position_embeddings=64,
     )
     model = GPTNeoForCausalLM(config).eval()
     parent = Denoiser(model, word_tokenizer(), Conventions(mask_token_id=1, shift=True, objective="ar"))

@@ -45,8 +45,9 @@ def test_every_params_file_is_covered_above(repository: Path) -> None:
 
 def test_unknown_key_names_the_nearest_and_the_line(project: Path) -> None:
     line = edit(project, "learning_rate: 3.0e-3", "learning_rte: 3.0e-3")
-    assert f"tiny.yaml:{line}: recipes.pretrain_mdlm.learning_rte: unknown key; did you mean 'learning_rate'?" in refusal(
-        project
+    assert (
+        f"tiny.yaml:{line}: recipes.pretrain_mdlm.learning_rte: unknown key; did you mean 'learning_rate'?"
+        in refusal(project)
     )
 
 
@@ -88,20 +89,20 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("dtype: float32", "dtype: float99", "execution.dtype: unknown 'float99'; did you mean 'float32'?"),
         ("3.0e-3", ".inf", "learning_rate: expected a number, got inf"),
         ("kind: mdlm", "kind: mdml", "objective.kind: unknown 'mdml'; did you mean 'mdlm'?"),
-        ("steps: 32}", "steps: 33}", "steps 33 is not a multiple of the 2 blocks"),
-        ("steps: 32}", "steps: 128}", "steps 128 exceeds max_new_tokens 64"),
-        ("block_size: 32", "block_size: 24", "block_size 24 does not divide max_new_tokens 64"),
-        ("max_new_tokens: 64, block_size: 32", "max_new_tokens: 192, block_size: 96", "leaves no room for a prompt"),
+        ("block_size: 48", "block_size: 3", "steps 24 is not a multiple of the 16 blocks"),
+        ("steps: 24}", "steps: 128}", "steps 128 exceeds max_new_tokens 48"),
+        ("block_size: 48", "block_size: 36", "block_size 36 does not divide max_new_tokens 48"),
+        ("max_new_tokens: 48, block_size: 48", "max_new_tokens: 128, block_size: 128", "leaves no room for a prompt"),
         ("tasks: [word_problems, countdown", "tasks: [wordproblems, countdown", "no task is named 'wordproblems'"),
         ("{model: llada-instruct, ", "{model: lama-instruct, ", "did you mean 'llada-instruct'?"),
         ("recipe: pretrain_mdlm", "recipe: pretrain", "no recipe is named 'pretrain'"),
         ("start: dream-opened", "start: dream-base", "circular"),
-        ("max_length: 96", "max_length: 960", "exceeds the 192 positions"),
+        ("max_length: 96", "max_length: 960", "exceeds the 128 positions"),
         ("heads: 4", "heads: 5", "heads 5 does not divide hidden_size 96"),
         ("rows: {word_problems: 12000", "rows: {word_problem: 12000", "did you mean 'word_problems'?"),
         ("samples: 16", "samples: 16, smaples: 3", "likelihood.smaples: unknown key; did you mean 'samples'?"),
         ('operators: "+-"', 'operators: "+^"', "operators must be some of '+-*/', got '+^'"),
-        ("output: likelihood", "output: likelihood\n    sampler: answer64", "does not apply to a likelihood task"),
+        ("output: likelihood", "output: likelihood\n    sampler: answer48", "does not apply to a likelihood task"),
     ],
 )
 def test_refusals(project: Path, old: str, new: str, expected: str) -> None:

@@ -61,14 +61,14 @@ def test_chat_and_plain_prompts_are_different_cells(plan: Plan) -> None:
 
 
 def test_a_sampler_setting_changes_the_samples_but_no_training(plan: Plan) -> None:
-    sampler = plan.params.samplers["answer64"]
+    sampler = plan.params.samplers["answer48"]
     other = dataclasses.replace(sampler, score="random")
     entries = {
         name: dataclasses.replace(entry, sampler=None) if hasattr(entry, "sampler") else entry
         for name, entry in plan.params.checkpoints.items()
     }
     before = changed(plan, checkpoints=entries)
-    after = changed(before, samplers={**plan.params.samplers, "answer64": other})
+    after = changed(before, samplers={**plan.params.samplers, "answer48": other})
     assert before.cells_digest("llada-base") != after.cells_digest("llada-base")
     for name in entries:
         assert before.digest("checkpoints", name) == after.digest("checkpoints", name)

@@ -18,7 +18,9 @@ PROMPTS = [[4, 5, 6], [7], [8, 9, 10, 11, 12, 13, 14], [5, 5], [20, 4, 9, 9, 6]]
 
 def settings(length: int = 12, block: int | None = None, steps: int = 6, **parts: object) -> SamplerSettings:
     return SamplerSettings(
-        canvas=FullCanvas(max_new_tokens=length, block_size=block), selector=EvenSelector(steps=steps), **parts  # type: ignore[arg-type]
+        canvas=FullCanvas(max_new_tokens=length, block_size=block),
+        selector=EvenSelector(steps=steps),
+        **parts,  # type: ignore[arg-type]
     )
 
 
@@ -81,7 +83,9 @@ def test_company_and_order_do_not_change_an_answer(chosen: SamplerSettings) -> N
 def test_the_seed_and_the_stream_change_a_random_answer() -> None:
     denoiser, chosen = small_denoiser(sharpness=0.5), settings(proposer=Proposer(temperature=2.0))
     drawn = {
-        Sampler(denoiser, chosen, seed=seed).sample([[5]], streams=[stream])[0].tokens for seed in (0, 1) for stream in (0, 1)
+        Sampler(denoiser, chosen, seed=seed).sample([[5]], streams=[stream])[0].tokens
+        for seed in (0, 1)
+        for stream in (0, 1)
     }
     assert len(drawn) == 4
 

@@ -33,7 +33,9 @@ def start(causal: bool = False) -> Denoiser:
     return make_denoiser(small_architecture(), word_tokenizer(), causal=causal, shift=causal, seed=0)
 
 
-def run(folder: Path, chosen: Recipe, denoiser: Denoiser | None = None, rows: list[Any] = ROWS) -> dict[str, torch.Tensor]:
+def run(
+    folder: Path, chosen: Recipe, denoiser: Denoiser | None = None, rows: list[Any] = ROWS
+) -> dict[str, torch.Tensor]:
     train("m", denoiser or start(), rows, ROWS[:16], chosen, out=folder, seed=7, execution=CPU, made_from={"seed": 7})
     return load_file(folder / "model.safetensors")
 
@@ -86,7 +88,17 @@ def test_the_tokens_of_the_prompt_are_never_trained(tmp_path: Path) -> None:
         for n in range(8)
     ]
     denoiser = start()
-    train("m", denoiser, rows, rows, recipe(loss_on="response", steps=40), out=tmp_path / "m", seed=0, execution=CPU, made_from={})
+    train(
+        "m",
+        denoiser,
+        rows,
+        rows,
+        recipe(loss_on="response", steps=40),
+        out=tmp_path / "m",
+        seed=0,
+        execution=CPU,
+        made_from={},
+    )
     tokens = torch.tensor([[5, 6, 2, 4, 1, 1, 1]])
     scores = load_denoiser(tmp_path / "m").logits(tokens, None, tokens == 1).argmax(1)
     assert scores.tolist() == [7, 8, 2]

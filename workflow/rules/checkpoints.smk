@@ -12,15 +12,15 @@ rule train:
         lambda w: PLAN.checkpoint_inputs(w.name),
     output:
         made("checkpoints"),
-    params:
-        settings=lambda w: PLAN.digest("checkpoints", w.name),
-    wildcard_constraints:
-        name=names_of("train"),
     log:
         log_of("train"),
+    wildcard_constraints:
+        name=names_of("train"),
     threads: PLAN.params.execution.threads
     resources:
         gpu=PLAN.gpus,
+    params:
+        settings=lambda w: PLAN.digest("checkpoints", w.name),
     message:
         "train {wildcards.name}"
     shell:
@@ -32,12 +32,12 @@ rule convert:
         lambda w: PLAN.checkpoint_inputs(w.name),
     output:
         made("checkpoints"),
-    params:
-        settings=lambda w: PLAN.digest("checkpoints", w.name),
-    wildcard_constraints:
-        name=names_of("convert", "hub"),
     log:
         log_of("convert"),
+    wildcard_constraints:
+        name=names_of("convert", "hub"),
+    params:
+        settings=lambda w: PLAN.digest("checkpoints", w.name),
     message:
         "convert {wildcards.name}"
     shell:

@@ -6,13 +6,13 @@ rule sample:
         lambda w: PLAN.evaluation_inputs(w.name),
     output:
         made("responses"),
-    params:
-        settings=lambda w: PLAN.cells_digest(w.name),
     log:
         log_of("sample"),
     threads: PLAN.params.execution.threads
     resources:
         gpu=PLAN.gpus,
+    params:
+        settings=lambda w: PLAN.cells_digest(w.name),
     message:
         "sample {wildcards.name}"
     shell:
@@ -25,10 +25,10 @@ rule score:
         data=lambda w: PLAN.evaluation_inputs(w.name)[1:],
     output:
         made("scores"),
-    params:
-        settings=lambda w: PLAN.cells_digest(w.name),
     log:
         log_of("score"),
+    params:
+        settings=lambda w: PLAN.cells_digest(w.name),
     message:
         "score {wildcards.name}"
     shell:

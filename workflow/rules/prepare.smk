@@ -6,10 +6,10 @@ rule prepare:
         lambda w: PLAN.data_inputs(w.name),
     output:
         made("data"),
-    params:
-        settings=lambda w: PLAN.digest("data", w.name),
     log:
         log_of("prepare"),
+    params:
+        settings=lambda w: PLAN.digest("data", w.name),
     message:
         "prepare {wildcards.name}"
     shell:

@@ -16,10 +16,10 @@ rule table:
         lambda w: [PLAN.layout.manifest("scores", model) for model in PLAN.table_models(w.name)],
     output:
         expand(str(PLAN.layout.tables / "{{name}}{suffix}"), suffix=SUFFIXES),
-    params:
-        settings=lambda w: PLAN.digest("tables", w.name),
     log:
         log_of("table"),
+    params:
+        settings=lambda w: PLAN.digest("tables", w.name),
     message:
         "table {wildcards.name}"
     shell:
@@ -31,9 +31,9 @@ rule publish:
         scale_tables,
     output:
         expand(str(PLAN.layout.published / "{{name}}{suffix}"), suffix=SUFFIXES),
+    localrule: True
     params:
         scale=SCALE,
-    localrule: True
     message:
         "publish {wildcards.name} at scale {SCALE}"
     run:

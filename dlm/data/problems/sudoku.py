@@ -63,6 +63,10 @@ class SudokuKind:
         return f"Which digits from 1 to 4 are not in {row}?", _missing(row)
 
 
+RULE = "Rows, columns and boxes hold 1 to 4 once."
+"""The reasoning of every puzzle: of one length, so that a cell of the answer is always as far from its clue."""
+
+
 def make_problem(puzzle: str, solution: str, telling: int = 0) -> Problem:
     """Return the problem of ``puzzle`` with the answer ``solution`` (16 digits each); ``telling`` (0 to 3) chooses the
     form of the statement.
@@ -72,7 +76,7 @@ def make_problem(puzzle: str, solution: str, telling: int = 0) -> Problem:
         kind=NAME,
         key=puzzle,
         question="Fill this grid:\n" + "\n".join(_rows(puzzle)),
-        reasoning="Missing: " + " ".join(_missing(row) or "0" for row in _rows(puzzle)),
+        reasoning=RULE,
         answer=rows,
         statement=_statement(puzzle, solution, rows, telling),
         fields={"puzzle": puzzle, "solution": solution},
