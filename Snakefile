@@ -10,6 +10,7 @@ min_version("9.27")
 
 
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/locks.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/checkpoints.smk"
 include: "workflow/rules/evaluate.smk"
