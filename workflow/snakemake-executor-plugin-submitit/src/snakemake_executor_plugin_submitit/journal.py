@@ -1,0 +1,129 @@
+"""What was submitted, on disk: one JSON file a job, so that a later start of Snakemake finds jobs that still run.
+
+An entry is written before its job is submitted and again when SLURM has given it a number, and is forgotten when
+Snakemake has recorded the job's end. What is found at a start was therefore left by one that ended too early.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One submission."""
+
+    name: str  # the job's name on the cluster, unique
+    cluster: str
+    outputs: tuple[str, ...]
+    digest: str  # of all that decides what the job does
+    folder: str  # submitit's files of this submission alone
+    submitted: float  # seconds since the epoch
+    job_id: str | None = None  # none yet: about to be submitted
+    cancelled: bool = False
+
+    @property
+    def label(self) -> str:
+        """The job's number and name, for people."""
+        return f"{self.job_id or '(no number)'} ({self.name})"
+
+    def files(self, pattern: str) -> list[Path]:
+        """submitit's files whose names end so; looking into the folder makes a network file system look, too."""
+        return sorted(Path(self.folder).glob(f"*{pattern}"))
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the job has the file that tells it what to do."""
+        return bool(self.files("_submitted.pkl"))
+
+    @property
+    def log(self) -> Path | None:
+        """The job's log, once it has one."""
+        return next(iter(self.files("_0_log.out")), None)
+
+    @property
+    def result(self) -> Result | None:
+        """How the job's command ended, if it wrote that down."""
+        for path in self.files("_0_result.pkl"):
+            with open(path, "rb") as stream:
+                outcome, value = pickle.load(stream)
+            return Result(outcome == "success", str(value).strip())
+        return None
+
+    @property
+    def outputs_exist(self) -> bool:
+        """Whether everything the job makes is there."""
+        return all(os.path.lexists(path) for path in self.outputs)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job's command left as its result."""
+
+    good: bool
+    text: str
+
+    @property
+    def reason(self) -> str:
+        """The last line of a failure's traceback; of a command that failed, how it ended and no more."""
+        last = self.text.splitlines()[-1] if self.text else ""
+        return last.rpartition("CommandFailed: ")[2]
+
+
+def unique(label: str) -> str:
+    """A name for a job that no other has: from a rule and its wildcards, fit for SLURM and for a file."""
+    plain = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in label)
+    return f"{plain[:60]}-{secrets.token_hex(4)}"
+
+
+def digest(facts: object) -> str:
+    """A short fingerprint of anything that JSON can say."""
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Journal:
+    """The entries of one project, each in a file named after the job's outputs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, outputs: Sequence[str]) -> Path:
+        return self.folder / f"{digest(sorted(outputs))}.json"
+
+    def write(self, entry: Entry) -> None:
+        """Write an entry, whole or not at all."""
+        path = self.path(entry.outputs)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".part")
+        with open(draft, "w") as stream:
+            json.dump(asdict(entry), stream, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+
+    def forget(self, outputs: Sequence[str]) -> None:
+        """Remove the entry of a job, if there is one."""
+        self.path(outputs).unlink(missing_ok=True)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All entries; a file that holds none (another version's, a damaged one) is passed over."""
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                values = json.loads(path.read_text())
+                yield Entry(**{**values, "outputs": tuple(values["outputs"])})
+            except (FileNotFoundError, ValueError, TypeError, KeyError):
+                continue
+
+
+def overlapping(entries: Iterable[Entry], outputs: Sequence[str]) -> list[Entry]:
+    """The entries of jobs that write any of these files."""
+    wanted = set(outputs)
+    return [entry for entry in entries if wanted & set(entry.outputs)]

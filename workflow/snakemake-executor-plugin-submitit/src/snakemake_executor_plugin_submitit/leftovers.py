@@ -1,0 +1,84 @@
+"""Jobs that an earlier start of Snakemake left behind because it was killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from snakemake_interface_common.exceptions import WorkflowError
+
+from snakemake_executor_plugin_submitit.journal import Entry, overlapping
+from snakemake_executor_plugin_submitit.places import NoAnswer, Place, place_named
+from snakemake_executor_plugin_submitit.verdicts import Sighting
+
+# Seconds before a place that did not answer is asked again.
+AGAIN_S = (1.0, 3.0)
+# How long a cancelled job may take to go before another one may write its files.
+LEAVE_S = 180.0
+
+
+class Leftovers:
+    """The journal as it was found at the start, with how each of its jobs was then."""
+
+    def __init__(self, entries: Sequence[Entry], say: Callable[[str], object]) -> None:
+        self.say = say
+        self.places = {cluster: place_named(cluster) for cluster in {entry.cluster for entry in entries}}
+        seen: dict[str, Sighting] = {}
+        for place in self.places.values():
+            seen.update(look_patiently(place, entries))
+        self.seen = seen
+        self.entries = [numbered(entry, seen.get(entry.name)) for entry in entries]
+
+    def take(self, cluster: str, outputs: Sequence[str], digest: str) -> Entry | None:
+        """The job that does what is wanted, if it runs or ended well; any other writer of these files is ended."""
+        wanted = None
+        for entry in overlapping(self.entries, outputs):
+            self.entries.remove(entry)
+            sighting = self.seen.get(entry.name)
+            if entry.cluster == cluster and entry.digest == digest and promising(entry, sighting):
+                wanted = entry
+            elif sighting is not None and sighting.alive:
+                self.end(entry)
+        return wanted
+
+    def end(self, entry: Entry) -> None:
+        """Cancel a job and wait until it is gone, since the next one writes the same files."""
+        place = self.places[entry.cluster]
+        self.say(f"Ending {place.title} job {entry.label} of an earlier start, which writes the same files")
+        until = time.monotonic() + LEAVE_S
+        try:
+            place.cancel([str(entry.job_id)])
+        except NoAnswer as error:
+            raise WorkflowError(f"{place.title} job {entry.label} could not be cancelled: {error}") from error
+        while (sighting := look_patiently(place, [entry]).get(entry.name)) is not None and sighting.alive:
+            if time.monotonic() > until:
+                raise WorkflowError(f"{place.title} job {entry.label} was cancelled {LEAVE_S:.0f} s ago and still runs")
+            time.sleep(1)
+
+
+def numbered(entry: Entry, sighting: Sighting | None) -> Entry:
+    """The entry with the number that its writer had no time to note."""
+    return replace(entry, job_id=sighting.job_id) if entry.job_id is None and sighting is not None else entry
+
+
+def promising(entry: Entry, sighting: Sighting | None) -> bool:
+    """Whether waiting for the job is as good as submitting it."""
+    result = entry.result
+    if entry.cancelled:
+        return False
+    if result is not None:
+        return result.good and entry.outputs_exist
+    return sighting is not None and sighting.alive and entry.handed_over
+
+
+def look_patiently(place: Place, entries: Sequence[Entry]) -> Mapping[str, Sighting]:
+    """A look that has to succeed: without it jobs would be submitted twice."""
+    for pause in (*AGAIN_S, None):
+        try:
+            return place.look([entry for entry in entries if entry.cluster == place.cluster])
+        except NoAnswer as error:
+            if pause is None:
+                raise WorkflowError(f"jobs of an earlier start may still run, and nobody can tell: {error}") from error
+            time.sleep(pause)
+    raise AssertionError("the last round returns or raises")
