@@ -49,6 +49,7 @@ def _config(architecture: Architecture, tokenizer: Any, causal: bool) -> Any:
         intermediate_size=architecture.intermediate_size,
         max_position_embeddings=architecture.max_positions,
         rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
+        initializer_range=architecture.initializer_range,
         tie_word_embeddings=architecture.tie_embeddings,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

@@ -23,7 +23,7 @@ from dlm.settings.model import (
     Scratch,
     TrainedCheckpoint,
 )
-from dlm.settings.recipe import MDLM, Autoregressive, LoRA, Recipe
+from dlm.settings.recipe import MDLM, Autoregressive, LoRA, Muon, Recipe
 from dlm.settings.sampler import (
     EvenSelector,
     ExecutionSettings,
@@ -52,6 +52,7 @@ __all__ = [
     "HubDataset",
     "LikelihoodSettings",
     "LoRA",
+    "Muon",
     "NumberChoice",
     "ProblemSettings",
     "Proposer",

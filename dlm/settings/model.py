@@ -32,6 +32,8 @@ class Architecture:
     """Longest sequence, in tokens."""
     rope_theta: float = 10000.0
     """Base of the rotary position embedding."""
+    initializer_range: float = 0.02
+    """Standard deviation of the random weights; narrow networks start faster with more."""
     tie_embeddings: bool = False
     """Share the input and output embedding matrices."""
 
@@ -39,6 +41,7 @@ class Architecture:
         for name in ("hidden_size", "layers", "heads", "intermediate_size", "max_positions"):
             at_least(name, getattr(self, name), 1)
         above("rope_theta", self.rope_theta, 0)
+        above("initializer_range", self.initializer_range, 0)
         if self.hidden_size % self.heads:
             raise SettingsError(f"heads {self.heads} does not divide hidden_size {self.hidden_size}")
         if self.kv_heads is not None and (self.kv_heads < 1 or self.heads % self.kv_heads):

@@ -61,6 +61,21 @@ class LoRA:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Muon:
+    """Orthogonalised updates for the hidden matrices; AdamW keeps embeddings, output projection, norms and biases."""
+
+    __pydantic_config__ = _STRICT
+    learning_rate: float = 0.01
+    """Peak learning rate of the hidden matrices."""
+    momentum: float = 0.95
+    """Decay of the averaged gradient (0 to 1)."""
+
+    def __post_init__(self) -> None:
+        above("learning_rate", self.learning_rate, 0)
+        between("momentum", self.momentum, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One training, data and start aside."""
 
@@ -95,6 +110,8 @@ class Recipe:
     """AdamW second-moment decay."""
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
+    muon: Muon | None = None
+    """Muon for the hidden matrices; None: AdamW for every weight."""
     lora: LoRA | None = None
     """Adapters instead of full finetuning."""
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -107,7 +107,12 @@ def test_the_tokens_of_the_prompt_are_never_trained(tmp_path: Path) -> None:
 def test_the_manifest_says_what_made_it(tmp_path: Path) -> None:
     run(tmp_path / "m", recipe())
     manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    clock = manifest["made_from"].pop("clock")
     assert manifest["made_from"] == {"seed": 7, "steps": 6}
+    assert len(clock["times"]) == len((tmp_path / "m" / "curves.jsonl").read_text().splitlines())
+    assert [clock["began"], *clock["times"], clock["ended"]] == sorted(
+        [clock["began"], *clock["times"], clock["ended"]]
+    )
     assert {"model.safetensors", "config.json", "tokenizer.json", "curves.jsonl"} <= set(manifest["files"])
     assert not [path for path in tmp_path.iterdir() if path.name != "m"]
 

@@ -1,0 +1,139 @@
+"""The whole chain at the micro scale: made, made again, made elsewhere, and beside another scale."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+FILES = ("Snakefile", "params", "workflow", "profiles", "data")
+
+
+def copy_of(repository: Path, folder: Path) -> Path:
+    folder.mkdir()
+    for name in FILES:
+        source = repository / name
+        shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder / name)
+    return folder
+
+
+def make(project: Path, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "results/tables/table1.csv", *arguments]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=1200, env=dict(os.environ))
+
+
+def published(project: Path) -> bytes:
+    return (project / "results" / "tables" / "table1.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def project(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = copy_of(repository, tmp_path_factory.mktemp("micro") / "first")
+    done = make(folder, "--config", "scale=micro")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def test_the_table_has_eight_models_and_four_tasks(project: Path) -> None:
+    rows = list(csv.DictReader(published(project).decode().splitlines()))
+    assert len(rows) == 32
+    assert len({row["model"] for row in rows}) == 8 and len({row["task"] for row in rows}) == 4
+    for row in rows:
+        assert 0 <= float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"]) <= 1
+        assert row["scale"] == "micro" and "meaningless" in row["verdict"]
+
+
+def test_every_cell_has_its_lineage(project: Path) -> None:
+    lineage = json.loads((project / "results" / "tables" / "table1.lineage.json").read_text())
+    assert len(lineage["rows"]) == 32
+    for row in lineage["rows"]:
+        assert row["checkpoint"]
+        assert row["what"]
+
+
+def test_made_again_there_is_nothing_to_do(project: Path) -> None:
+    before, began = published(project), time.monotonic()
+    done = make(project, "--config", "scale=micro")
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert time.monotonic() - began < 30
+    assert published(project) == before
+
+
+def test_a_copy_that_was_edited_is_published_over(project: Path) -> None:
+    right = published(project)
+    (project / "results" / "tables" / "table1.csv").write_bytes(right.replace(b"micro", b"tiny"))
+    assert make(project, "--config", "scale=micro").returncode == 0
+    assert published(project) == right
+
+
+def test_another_scale_and_back(project: Path) -> None:
+    right = published(project)
+    params = project / "params"
+    (params / "other.yaml").write_text("extends: micro\ntitle: another\nlikelihood: {samples: 2}\n")
+    assert make(project, "--config", "scale=other").returncode == 0
+    assert b",other," in published(project) and b",micro," not in published(project)
+    assert make(project, "--config", "scale=micro").returncode == 0
+    assert published(project) == right
+
+
+def test_nothing_is_left_but_results_and_caches(project: Path) -> None:
+    assert {path.name for path in project.iterdir()} <= {*FILES, "results", ".snakemake", ".cache"}
+    assert not list((project / "results").rglob("*.part"))
+    assert not list((project / "results" / "micro" / "checkpoints").glob(".*"))
+
+
+def test_a_new_sampler_setting_retrains_nothing(project: Path) -> None:
+    path = project / "params" / "micro.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("selector: {steps: 8}", "selector: {steps: 4}"))
+    done = make(project, "-n", "--config", "scale=micro")
+    path.write_text(text)
+    plan = done.stdout + done.stderr
+    assert "sample llada-base\n" in plan and "score llada-base\n" in plan
+    assert "train " not in plan and "prepare " not in plan
+
+
+def test_a_truncated_checkpoint_is_named_by_the_job_that_meets_it(project: Path) -> None:
+    weights = project / "results" / "micro" / "checkpoints" / "llada-base" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-10])
+    done = subprocess.run(
+        [sys.executable, "-m", "dlm", "train", "llada-base-sft", "--scale", "micro"],
+        cwd=project, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    weights.write_bytes(whole)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "results/micro/checkpoints/llada-base/model.safetensors" in done.stderr and "truncated" in done.stderr
+
+
+def test_a_damaged_data_line_is_named_with_its_number(project: Path) -> None:
+    path = project / "results" / "micro" / "data" / "reasoning" / "train.jsonl"
+    whole = path.read_text()
+    lines = whole.splitlines(keepends=True)
+    path.write_text("".join([*lines[:6], lines[6][:20] + "\n", *lines[7:]]))
+    done = subprocess.run(
+        [sys.executable, "-m", "dlm", "train", "llada-base-sft", "--scale", "micro"],
+        cwd=project, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    path.write_text(whole)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "results/micro/data/reasoning/train.jsonl:7:" in done.stderr
+
+
+def test_another_clone_makes_the_same_bytes(project: Path, repository: Path, tmp_path: Path) -> None:
+    """With another number of jobs side by side, too."""
+    other = copy_of(repository, tmp_path / "second")
+    assert make(other, "--config", "scale=micro", cores=1).returncode == 0
+    assert published(other) == published(project)
