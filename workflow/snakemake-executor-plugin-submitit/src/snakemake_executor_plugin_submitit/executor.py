@@ -11,6 +11,8 @@ from typing import Any
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
+from snakemake_interface_executor_plugins.utils import format_cli_arg, join_cli_args
 
 from snakemake_executor_plugin_submitit.command import Command
 from snakemake_executor_plugin_submitit.identity import facts_of, label_of, outputs_of
@@ -49,11 +51,18 @@ class Executor(RemoteExecutor):
         self.next_seconds_between_status_checks = min(TICK_S, self.settings.poll)
         for job in self.dag.needrun_jobs():
             refuse_unknown(job.rule.resources)
-        self.leftovers = Leftovers(list(self.journal), self.logger.info)
+        self.leftovers = Leftovers(self.journal, self.logger.info)
 
     def additional_general_args(self) -> str:
-        """A job's log holds what the job says, not what Snakemake says of itself."""
-        return "--quiet host progress"
+        """A job's log holds what the job says; and the marks of unfinished files are this process's alone to take away.
+
+        Otherwise a job that ends while nobody watches leaves files that look whole and of which nothing is recorded, so
+        that a later change of parameters goes unnoticed. Environments live beside the marks: with them, it has to be.
+        """
+        usage = set(self.workflow.storage_settings.shared_fs_usage)
+        if not self.workflow.deployment_settings.deployment_method:
+            usage.discard(SharedFSUsage.PERSISTENCE)
+        return join_cli_args(["--quiet host progress", format_cli_arg("--shared-fs-usage", usage or "none")])
 
     # A job starts.
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from snakemake_interface_common.exceptions import WorkflowError
 
-from snakemake_executor_plugin_submitit.journal import Entry, overlapping
+from snakemake_executor_plugin_submitit.journal import Entry, Journal, overlapping
 from snakemake_executor_plugin_submitit.places import NoAnswer, Place, place_named
 from snakemake_executor_plugin_submitit.verdicts import Sighting
 
@@ -21,8 +21,10 @@ LEAVE_S = 180.0
 class Leftovers:
     """The journal as it was found at the start, with how each of its jobs was then."""
 
-    def __init__(self, entries: Sequence[Entry], say: Callable[[str], object]) -> None:
+    def __init__(self, journal: Journal, say: Callable[[str], object]) -> None:
+        self.journal = journal
         self.say = say
+        entries = list(journal)
         self.places = {cluster: place_named(cluster) for cluster in {entry.cluster for entry in entries}}
         seen: dict[str, Sighting] = {}
         for place in self.places.values():
@@ -38,8 +40,10 @@ class Leftovers:
             sighting = self.seen.get(entry.name)
             if entry.cluster == cluster and entry.digest == digest and promising(entry, sighting):
                 wanted = entry
-            elif sighting is not None and sighting.alive:
+                continue
+            if sighting is not None and sighting.alive:
                 self.end(entry)
+            self.journal.forget(entry.outputs)
         return wanted
 
     def end(self, entry: Entry) -> None:

@@ -1,0 +1,213 @@
+"""A private SLURM cluster on this machine, from Debian's packages: two nodes with two pretend GPUs each.
+
+Everything lies in one folder (configuration, munge key and socket, state, logs), the daemons run in the foreground as
+children of the tests, and die with them. Nothing of a SLURM that the machine may have is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo", "srun")
+NODES = ("n1", "n2")
+GPUS = 2
+CPUS = 4
+MEMORY_MB = 8000
+# Debian puts daemons there, which an ordinary user's PATH may lack.
+SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+class ClusterError(RuntimeError):
+    """The private cluster did not start, or a client of it failed."""
+
+
+def missing_programs() -> list[str]:
+    """The programs of Debian's slurm-wlm and munge that this machine lacks."""
+    return [name for name in PROGRAMS if shutil.which(name, path=SEARCH) is None]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on just now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def configuration(root: Path, user: str, min_job_age: int) -> str:
+    """The text of slurm.conf."""
+    controller, *node_ports = free_ports(1 + len(NODES))
+    lines = [
+        "ClusterName=testbed",
+        f"SlurmctldHost={socket.gethostname().split('.')[0]}(127.0.0.1)",
+        f"SlurmctldPort={controller}",
+        f"SlurmUser={user}",
+        f"SlurmdUser={user}",
+        "AuthType=auth/munge",
+        f"AuthInfo=socket={root}/run/munge.sock",
+        "CredType=cred/munge",
+        f"StateSaveLocation={root}/state",
+        f"SlurmdSpoolDir={root}/spool/%n",
+        f"SlurmctldPidFile={root}/run/slurmctld.pid",
+        f"SlurmdPidFile={root}/run/slurmd.%n.pid",
+        f"SlurmctldLogFile={root}/log/slurmctld.log",
+        f"SlurmdLogFile={root}/log/slurmd.%n.log",
+        "ProctrackType=proctrack/linuxproc",
+        "TaskPlugin=task/none",
+        "MpiDefault=none",
+        "SelectType=select/cons_tres",
+        "SelectTypeParameters=CR_Core_Memory",
+        "SlurmdParameters=config_overrides",
+        "GresTypes=gpu",
+        "ReturnToService=2",
+        "MessageTimeout=30",
+        "SlurmdTimeout=60",
+        "KillWait=5",
+        f"MinJobAge={min_job_age}",
+        "SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1,sched_min_interval=0",
+        f"NodeName=DEFAULT CPUs={CPUS} RealMemory={MEMORY_MB} Gres=gpu:{GPUS} State=UNKNOWN",
+        *(
+            f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port}"
+            for node, port in zip(NODES, node_ports, strict=True)
+        ),
+        "PartitionName=gpu Nodes=ALL Default=YES DefMemPerCPU=500 MaxTime=120 State=UP",
+        "PartitionName=cpu Nodes=ALL DefMemPerCPU=500 MaxTime=120 State=UP",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+class Cluster:
+    """The daemons of one private cluster, from `start()` to `stop()`."""
+
+    def __init__(self, root: Path, min_job_age: int = 300) -> None:
+        self.root = root
+        self.min_job_age = min_job_age
+        self.daemons: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a client needs to find this cluster, and nothing of a job that the tests themselves may run in."""
+        foreign = ("SLURM", "SBATCH_", "SRUN_", "SACCT_", "SQUEUE_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return {**kept, "PATH": SEARCH, "SLURM_CONF": str(self.root / "slurm.conf")}
+
+    def start(self) -> None:
+        """Write the configuration, start every daemon, wait until both nodes are idle."""
+        for name in ("run", "state", "log", "dev", "spool", *(f"spool/{node}" for node in NODES)):
+            (self.root / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.root.chmod(0o755)  # munge wants its socket within everybody's reach
+        (self.root / "slurm.conf").write_text(configuration(self.root, getpass.getuser(), self.min_job_age))
+        self.pretend_gpus()
+        key = self.root / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        self.start_munge(key)
+        self.daemon("slurmctld", "-D", "-i")
+        for node in NODES:
+            self.daemon("slurmd", "-D", "-N", node)
+        self.wait_until_idle(60)
+
+    def pretend_gpus(self) -> None:
+        """Devices that are /dev/null: they schedule, are limited and set CUDA_VISIBLE_DEVICES."""
+        for number in range(GPUS):
+            (self.root / "dev" / f"gpu{number}").symlink_to(os.devnull)
+        nodes = f"n[1-{len(NODES)}]"
+        line = f"NodeName={nodes} Name=gpu File={self.root}/dev/gpu[0-{GPUS - 1}] Flags=nvidia_gpu_env\n"
+        (self.root / "gres.conf").write_text(line)
+
+    def start_munge(self, key: Path) -> None:
+        run, log = self.root / "run", self.root / "log"
+        places = {"pid-file": run / "munged.pid", "log-file": log / "munged.log", "seed-file": run / "munged.seed"}
+        options = [f"--{name}={path}" for name, path in places.items()]
+        self.daemon("munged", "--foreground", f"--key-file={key}", f"--socket={run / 'munge.sock'}", *options)
+        self.wait_for(lambda: (run / "munge.sock").exists(), 20, "munged made no socket")
+
+    def daemon(self, program: str, *arguments: str) -> None:
+        path = shutil.which(program, path=SEARCH)
+        assert path is not None, f"{program} is not installed"
+        # so that a killed test run leaves no daemon behind
+        bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        with open(self.root / "log" / f"{program}.out", "ab") as output:
+            self.daemons.append(
+                subprocess.Popen(
+                    [*bound, path, *arguments],
+                    env=dict(self.environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            )
+
+    def wait_until_idle(self, seconds: float) -> None:
+        def idle() -> bool:
+            done = self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T", timeout=40)
+            states = done.stdout.split()
+            if any(state.startswith(("inval", "drain")) for state in states):
+                raise ClusterError(f"nodes are {states}\n{self.logs()}")
+            return done.returncode == 0 and states == ["idle"] * len(NODES)
+
+        self.wait_for(idle, seconds, "the nodes did not become idle")
+
+    def wait_for(self, condition: object, seconds: float, complaint: str) -> None:
+        assert callable(condition)
+        end = time.monotonic() + seconds
+        while not condition():
+            died = [daemon.args for daemon in self.daemons if daemon.poll() is not None]
+            if died or time.monotonic() > end:
+                raise ClusterError(f"{complaint}; ended: {died}\n{self.logs()}")
+            time.sleep(0.1)
+
+    def logs(self) -> str:
+        """The last lines of every daemon's log."""
+        parts = []
+        for path in sorted((self.root / "log").iterdir()):
+            lines = path.read_text(errors="replace").splitlines()[-15:]
+            parts.append("\n".join([f"--- {path.name}", *lines]))
+        return "\n".join(parts)
+
+    def run(self, *command: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+        """A client of this cluster, never waited for without end."""
+        return subprocess.run(command, env=dict(self.environment), capture_output=True, text=True, timeout=timeout)
+
+    def client(self, *command: str, timeout: float = 30) -> str:
+        """What a client printed; a failure is an error."""
+        done = self.run(*command, timeout=timeout)
+        if done.returncode:
+            raise ClusterError(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def jobs(self, fields: str = "%i|%T|%j") -> list[list[str]]:
+        """Every job the controller remembers, a list of fields each, oldest first."""
+        lines = self.client("squeue", "-h", "--states=all", "-S", "i", "-o", fields).splitlines()
+        return [line.split("|") for line in lines]
+
+    def cancel_all(self) -> None:
+        """Cancel what is left and wait until its processes are gone."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.run("scancel", "-u", getpass.getuser())
+            end = time.monotonic() + 30
+            while self.run("squeue", "-h").stdout.strip() and time.monotonic() < end:
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End every job, then every daemon, the last started first."""
+        self.cancel_all()
+        for daemon in reversed(self.daemons):
+            daemon.terminate()
+            try:
+                daemon.wait(10)
+            except subprocess.TimeoutExpired:
+                daemon.send_signal(signal.SIGKILL)
+                daemon.wait()
+        self.daemons.clear()

@@ -1,0 +1,32 @@
+"""The project itself as a test's subject: a copy of the checkout, and the table made in it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+TARGET = "results/tables/table1.csv"
+
+
+def copy_of(repository: Path, folder: Path) -> Path:
+    """The checkout as it is, without what is computed or ignored: a fresh clone with the changes of the day."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=repository, capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (repository / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(repository / name, folder / name)
+    return folder
+
+
+def make_table(folder: Path, environment: Mapping[str, str], *where: str) -> Path:
+    """The micro table, made in a checkout by the command that a person types."""
+    command = [str(Path(sys.executable).parent / "snakemake"), *where, TARGET, "--config", "scale=micro"]
+    done = subprocess.run(command, cwd=folder, env=dict(environment), capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / TARGET

@@ -1,0 +1,103 @@
+"""The same executor without a cluster: submitit's local and debug executors, and the command inside a job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from slurm_toy import Toy, eventually
+from snakemake_executor_plugin_submitit.command import Command, CommandFailed, end_tree
+
+
+@pytest.mark.parametrize("executor", ["local", "debug"])
+def test_the_workflow_runs_without_a_cluster(local_toy: Toy, executor: str) -> None:
+    local_toy.go()
+    local_toy.run("whole.txt", executor=executor).good()
+    assert local_toy.read("whole.txt") == "1\n2\n"
+    assert local_toy.journal == []
+
+
+@pytest.mark.parametrize("executor", ["local", "debug"])
+def test_a_failed_job_says_so(local_toy: Toy, executor: str) -> None:
+    running = local_toy.run("broken.txt", executor=executor)
+    assert running.wait() == 1
+    assert f"message: {executor} job " in running.text
+    assert " ended: exit code 1; the end of .snakemake/submitit/jobs/broken-" in running.text
+    assert "the reason" in running.text
+
+
+def test_after_a_kill_the_next_start_attaches(local_toy: Toy) -> None:
+    first = local_toy.start("part1.txt", executor="local")
+    eventually(lambda: local_toy.exists("runs.log"))
+    first.kill()
+    second = local_toy.start("part1.txt", executor="local")
+    eventually(lambda: "Attached to local job" in second.text)
+    local_toy.go()
+    second.good()
+    assert local_toy.read("runs.log") == "1\n"
+    assert local_toy.read("part1.txt") == "1\n"
+
+
+def processes_in(folder: Path) -> list[str]:
+    """What runs in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_an_interrupt_leaves_nothing_running(local_toy: Toy) -> None:
+    running = local_toy.start("part1.txt", executor="local")
+    eventually(lambda: local_toy.exists("runs.log"))
+    running.interrupt()
+    assert running.wait(30) == 1
+    assert "Cancelled 1 local job: " in running.text
+    eventually(lambda: processes_in(local_toy.folder) == [])
+
+
+def test_without_slurm_the_message_says_what_to_do(local_toy: Toy) -> None:
+    local_toy.environment["PATH"] = str(Path(sys.executable).parent)
+    running = local_toy.run("part1.txt", executor="slurm")
+    assert running.wait() == 1
+    assert "no sbatch on this machine" in running.text
+    assert "--submitit-cluster local" in running.text
+
+
+def test_a_command_runs_in_its_folder_and_fails_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "tracebacklimit", 1000, raising=False)
+    Command("pwd > here", str(tmp_path))()
+    assert (tmp_path / "here").read_text().strip() == str(tmp_path)
+    with pytest.raises(CommandFailed, match=r"^exit code 3$"):
+        Command("exit 3", str(tmp_path))()
+    with pytest.raises(CommandFailed, match=r"^killed by signal 9$"):
+        Command("kill -KILL $$", str(tmp_path))()
+
+
+def test_a_command_takes_all_that_it_started_with_it(tmp_path: Path) -> None:
+    (tmp_path / "stubborn").write_text("trap '' TERM; sleep 100 & wait\n")
+    process = subprocess.Popen(["sh", "-c", "sh ./stubborn & wait"], cwd=tmp_path)
+    eventually(lambda: any(line.startswith("sleep") for line in processes_in(tmp_path)))
+    end_tree(process.pid)
+    process.wait(5)
+    assert processes_in(tmp_path) == []
+    end_tree(process.pid)  # nothing left is no error
+
+
+def test_an_interrupted_command_ends_first(tmp_path: Path) -> None:
+    code = (
+        f"from snakemake_executor_plugin_submitit.command import Command; Command('sleep 100 & wait', '{tmp_path}')()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    eventually(lambda: any(line.startswith("sleep") for line in processes_in(tmp_path)))
+    os.kill(process.pid, signal.SIGINT)
+    process.wait(10)
+    assert processes_in(tmp_path) == []

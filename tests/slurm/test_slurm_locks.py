@@ -1,0 +1,72 @@
+"""Whose lock is released at a start (workflow/rules/locks.smk)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from slurm_toy import Toy, eventually
+
+
+def start_and_kill(toy: Toy) -> None:
+    """A local run that is killed with all that it started, in the middle of a job."""
+    running = toy.start("part1.txt", executor="none")
+    eventually(lambda: toy.exists("runs.log"))
+    os.killpg(running.process.pid, signal.SIGKILL)
+    running.process.wait()
+    assert locks(toy)
+    toy.go()
+
+
+def locks(toy: Toy) -> list[Path]:
+    return list((toy.folder / ".snakemake" / "locks").glob("*"))
+
+
+def claims(toy: Toy) -> list[Path]:
+    return list((toy.folder / ".snakemake" / "owners").glob("*"))
+
+
+def alter_claim(toy: Toy, changes: Mapping[str, str]) -> None:
+    (claim,) = claims(toy)
+    claim.write_text(json.dumps({**json.loads(claim.read_text()), **changes}))
+
+
+def test_a_dead_owners_lock_is_released(local_toy: Toy) -> None:
+    start_and_kill(local_toy)
+    local_toy.run("part1.txt", executor="none").good()
+    assert local_toy.read("part1.txt") == "1\n"
+    assert locks(local_toy) == claims(local_toy) == []
+
+
+def test_a_living_owners_lock_stays(local_toy: Toy) -> None:
+    first = local_toy.start("part1.txt", executor="none")
+    eventually(lambda: local_toy.exists("runs.log"))
+    second = local_toy.run("part1.txt", executor="none")
+    assert second.wait() == 1
+    assert f"Snakemake runs here: process {first.process.pid} on " in second.text
+    assert "Directory cannot be locked" in second.text
+    assert locks(local_toy)
+    local_toy.go()
+    first.good()
+    assert local_toy.read("runs.log") == "1\n"
+
+
+def test_a_machine_that_was_started_anew_has_no_living_owners(local_toy: Toy) -> None:
+    start_and_kill(local_toy)
+    alter_claim(local_toy, {"boot": "an earlier one"})
+    local_toy.run("part1.txt", executor="none").good()
+
+
+@pytest.mark.parametrize("content", [{"boot": "another", "host": "elsewhere"}])
+def test_another_machines_owner_may_live(local_toy: Toy, content: Mapping[str, str]) -> None:
+    start_and_kill(local_toy)
+    alter_claim(local_toy, content)
+    refused = local_toy.run("part1.txt", executor="none")
+    assert refused.wait() == 1
+    assert "on elsewhere" in refused.text
+    local_toy.run("part1.txt", "--unlock", executor="none").good()
+    local_toy.run("part1.txt", executor="none").good()

@@ -1,0 +1,30 @@
+"""The profile `slurm`, as a fresh clone has it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from slurm_runs import copy_of
+from snakemake_executor_plugin_submitit.resources import TABLE
+
+
+def test_the_profile_is_found_and_plans_the_table(repository: Path, tmp_path: Path) -> None:
+    folder = copy_of(repository, tmp_path)
+    command = [str(Path(sys.executable).parent / "snakemake"), "--profile", "slurm", "-n", "results/tables/table1.csv"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Using profiles slurm and workflow specific profile profiles/default" in done.stderr
+    assert "publish table1 at scale tiny" in done.stdout + done.stderr
+
+
+def test_the_profile_speaks_of_rules_and_resources_that_exist(repository: Path) -> None:
+    profile = yaml.safe_load((repository / "slurm" / "config.yaml").read_text())
+    text = "".join(path.read_text() for path in (repository / "workflow" / "rules").glob("*.smk"))
+    known = {row.resource for row in TABLE}
+    for rule, resources in profile["set-resources"].items():
+        assert f"\nrule {rule}:\n" in text
+        assert set(resources) <= known
+    assert set(profile["default-resources"]) <= known
