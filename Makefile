@@ -56,8 +56,9 @@ lint: env ## ruff, snakefmt, who may import whom
 	$(if $(snakefiles),$(inside) snakefmt --check $(snakefiles))
 	PATH="$(environment)/bin:$$PATH" lint-imports --no-cache
 
-types: env ## mypy
+types: env ## mypy, on the package and the executor plugin
 	$(inside) mypy
+	$(inside) mypy workflow/snakemake-executor-plugin-submitit/src
 
 format: env ## rewrite the code in the project's format
 	$(inside) ruff check --fix-only
