@@ -53,8 +53,9 @@ def test_what_the_package_imports_is_declared():
     graph = grimp.build_graph("dlm", include_external_packages=True, cache_dir=None)
     modules = {name for name in graph.modules if graph.is_module_squashed(name)} - sys.stdlib_module_names
     owners = importlib.metadata.packages_distributions()
-    imported = {canonicalize_name(owners.get(name, [name])[0]) for name in modules}
-    assert imported <= {canonicalize_name(need.name) for need in RUNTIME}
+    declared = {canonicalize_name(need.name) for need in RUNTIME}
+    # several distributions may fill one package, as mlflow and mlflow-skinny do
+    assert not [name for name in modules if declared.isdisjoint(map(canonicalize_name, owners.get(name, [name])))]
 
 
 def test_the_lock_holds_for_every_platform(pins):

@@ -33,6 +33,8 @@ OUTSIDE = {
     "training": CORE | PLAN | DATA | {"accelerate", "peft", "safetensors"},
     "evaluation": CORE | PLAN | DATA | {"jinja2", "lm-eval", "numpy", "safetensors"},
     "analysis": PLAN | {"matplotlib", "pandas", "rich", "scipy", "statsmodels"},
+    "tracking": PLAN
+    | {"matplotlib", "mlflow", "mlflow-skinny", "mlflow-tracing", "pandas", "rich", "scipy", "statsmodels"},
 }
 # rooms that have to work, every module of them, where only these and what they require are installed
 ALONE = {
@@ -90,7 +92,7 @@ def test_a_room_imports_where_nothing_else_is_installed(room, repository, tmp_pa
     )
 
 
-@pytest.mark.parametrize("room", ["settings", "params", "data", "analysis", "cli"])
+@pytest.mark.parametrize("room", ["settings", "params", "data", "analysis", "tracking", "cli"])
 def test_a_room_that_needs_no_torch_loads_none(room, repository):
     installed = [entry for entry in sys.path if "site-packages" in entry]
     done = import_room(room, [str(repository), *installed])

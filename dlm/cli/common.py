@@ -25,6 +25,21 @@ def pipeline_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def enter_project() -> Path:
+    """Make the project's root the current folder; return it.
+
+    Raises:
+        SetupError: not inside a project.
+    """
+    from dlm.cli import project_root_or_here
+
+    root = project_root_or_here()
+    if not (root / "params").is_dir():
+        raise SetupError("no project here: run inside the folder that holds Snakefile and params/")
+    os.chdir(root)
+    return root
+
+
 @contextlib.contextmanager
 def pipeline(scale: str, log: Path | None) -> Iterator[Plan]:
     """Enter the project's root, read the plan of ``scale`` and send progress to the log, if there is one.
@@ -33,13 +48,8 @@ def pipeline(scale: str, log: Path | None) -> Iterator[Plan]:
         SetupError: not inside a project.
         SettingsError: the params do not hold.
     """
-    from dlm.cli import project_root_or_here
-
-    root = project_root_or_here()
-    if not (root / "params").is_dir():
-        raise SetupError("no project here: run inside the folder that holds Snakefile and params/")
     log = log.absolute() if log else None
-    os.chdir(root)
+    enter_project()
     plan = load_plan(scale)
     with contextlib.ExitStack() as stack:
         if log:

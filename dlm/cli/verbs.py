@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dlm.cli.common import pipeline, pipeline_options
+from dlm.cli.common import enter_project, pipeline, pipeline_options
 from dlm.errors import SettingsError
 from dlm.params import Plan
 from dlm.progress import say
@@ -43,23 +43,35 @@ def train(name: str, scale: str, log: Path | None) -> None:
     with pipeline(scale, log) as plan:
         from dlm.data import load_rows
         from dlm.settings import TrainedCheckpoint
+        from dlm.tracking import live_training
         from dlm.training import train as run_training
 
         entry = _of_kind(plan, name, TrainedCheckpoint, "train")
         recipe, data = plan.params.recipes[entry.recipe], plan.layout.folder("data", entry.dataset)
         start, parents = _start(plan, entry.start)
-        run_training(
-            name,
-            start,
-            load_rows(data, "train"),
-            load_rows(data, "held_out"),
+        made_from = _lineage(
+            {**parents, entry.dataset: _digest_of(data)},
             recipe,
-            out=plan.layout.folder("checkpoints", name),
+            recipe=entry.recipe,
+            start=entry.start if isinstance(entry.start, str) else "scratch",
+            dataset=entry.dataset,
             seed=plan.params.seed,
-            execution=plan.params.execution,
-            made_from=_lineage({**parents, entry.dataset: _digest_of(data)}, recipe, seed=plan.params.seed),
-            sampler=plan.params.samplers[entry.sampler] if entry.sampler else None,
+            threads=plan.params.execution.threads,
         )
+        with live_training(scale, name, made_from, plan.layout.root.absolute()) as watch:
+            run_training(
+                name,
+                start,
+                load_rows(data, "train"),
+                load_rows(data, "held_out"),
+                recipe,
+                out=plan.layout.folder("checkpoints", name),
+                seed=plan.params.seed,
+                execution=plan.params.execution,
+                made_from=made_from,
+                sampler=plan.params.samplers[entry.sampler] if entry.sampler else None,
+                watch=watch,
+            )
 
 
 @click.command()
@@ -141,7 +153,36 @@ def table(name: str, scale: str, log: Path | None) -> None:
         say(f"table {name}: {path}")
 
 
-VERBS = (prepare, train, convert, sample, score, table)
+@click.group()
+def runs() -> None:
+    """Show the results in MLflow: on the server that MLFLOW_TRACKING_URI names, else in this clone's own store."""
+
+
+shown_scales = click.option("--scale", "scales", multiple=True, help="Only this scale's; may be given several times.")
+
+
+@runs.command()
+@shown_scales
+def sync(scales: tuple[str, ...]) -> None:
+    """Bring every finished training and evaluation into MLflow, each once."""
+    root = enter_project()
+    from dlm.tracking import sync as sync_runs
+
+    say(f"runs sync: {sync_runs(root, scales)}")
+
+
+@runs.command()
+@shown_scales
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the UI; 5000, or a free one, where none is given.")
+def ui(scales: tuple[str, ...], port: int | None) -> None:
+    """Sync, then open MLflow's UI on the runs."""
+    root = enter_project()
+    from dlm.tracking import serve
+
+    serve(root, scales, port)
+
+
+VERBS = (prepare, train, convert, sample, score, table, runs)
 
 
 def _of_kind(plan: Plan, name: str, kind: type, verb: str) -> Any:

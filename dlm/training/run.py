@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import math
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from dlm.models import Denoiser, pick_device, save_denoiser
 from dlm.progress import Progress
 from dlm.settings import MDLM, ExecutionSettings, LoRA, Recipe, SamplerSettings
 from dlm.training.examples import Collator, Example, encode_rows
-from dlm.training.trainer import Curves, DiffusionTrainer, training_arguments
+from dlm.training.optimizer import make_optimizer
+from dlm.training.trainer import Curves, DiffusionTrainer, Watch, training_arguments
 
 
 def train(
@@ -33,6 +35,7 @@ def train(
     execution: ExecutionSettings,
     made_from: Mapping[str, Any],
     sampler: SamplerSettings | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train ``denoiser`` by ``recipe`` and save it in ``out``.
 
@@ -46,6 +49,7 @@ def train(
         execution: device and threads.
         made_from: lineage for the manifest.
         sampler: stored as the checkpoint's own sampler settings.
+        watch: called with each record of the curves as it is made.
 
     Returns:
         The manifest.
@@ -54,6 +58,7 @@ def train(
         DataError: nothing to train on.
         DlmError: the loss stopped being a number.
     """
+    began = round(time.time(), 3)
     torch.set_num_threads(execution.threads)
     denoiser.to(pick_device(execution.device)).train()
     examples = encode_rows(rows, denoiser.tokenizer, recipe)
@@ -61,7 +66,7 @@ def train(
     steps = count_steps(recipe, len(examples))
     adapted = _adapt(denoiser, recipe.lora)
     with Progress(f"train {name}", steps) as progress:
-        curves = _fit(denoiser, examples, checks, recipe, out, steps, seed, execution, progress)
+        curves = _fit(denoiser, examples, checks, recipe, out, steps, seed, execution, Curves(progress, watch))
     if adapted is not None:
         denoiser.model = adapted.merge_and_unload()
     conventions = dataclasses.replace(
@@ -70,7 +75,8 @@ def train(
     finished = Denoiser(denoiser.model, denoiser.tokenizer, conventions).eval()
     with replacing_folder(out) as draft:
         write_jsonl(draft / "curves.jsonl", curves.records)
-        manifest = save_denoiser(finished, draft, name=name, made_from={**made_from, "steps": steps})
+        clock = {"began": began, "times": curves.times, "ended": round(time.time(), 3)}
+        manifest = save_denoiser(finished, draft, name=name, made_from={**made_from, "steps": steps, "clock": clock})
     shutil.rmtree(_work_folder(out), ignore_errors=True)
     return manifest
 
@@ -116,12 +122,11 @@ def _fit(
     steps: int,
     seed: int,
     execution: ExecutionSettings,
-    progress: Progress,
+    curves: Curves,
 ) -> Curves:
     from transformers.trainer_callback import PrinterCallback
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    curves = Curves(progress)
     tokenizer = denoiser.tokenizer
     train_filler = recipe.filler == "eos" and isinstance(recipe.objective, MDLM)
     trainer = DiffusionTrainer(
@@ -133,6 +138,7 @@ def _fit(
         train_dataset=list(examples),
         eval_dataset=list(checks),
         data_collator=Collator(tokenizer.eos_token_id if train_filler else tokenizer.pad_token_id, train_filler),
+        optimizers=(make_optimizer(denoiser, recipe), None),
         callbacks=[curves],
     )
     trainer.remove_callback(PrinterCallback)

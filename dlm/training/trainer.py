@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from dlm.diffusion import autoregressive_loss, mdlm_loss, normalise
 from dlm.errors import DlmError
 from dlm.progress import Progress
 from dlm.settings import MDLM, ExecutionSettings, Recipe
+
+Watch = Callable[[Mapping[str, float], float], None]
+"""Called with each record of the curves and its time, in seconds since 1970."""
 
 _EVALUATION_STREAM = 1 << 40  # keeps the noise of held-out rows apart from that of training rows
 
@@ -73,8 +78,9 @@ class DiffusionTrainer(Trainer):
 class Curves(TrainerCallback):
     """Keeps the curves as records and shows progress; stops a training whose loss is no longer a number."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.records = progress, list[dict[str, float]]()
+    def __init__(self, progress: Progress, watch: Watch | None = None) -> None:
+        self.progress, self.watch = progress, watch
+        self.records, self.times = list[dict[str, float]](), list[float]()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.progress.advance()
@@ -92,6 +98,9 @@ class Curves(TrainerCallback):
         if len(record) < 3:
             return
         self.records.append(record)
+        self.times.append(round(time.time(), 3))
+        if self.watch:
+            self.watch(record, self.times[-1])
         loss = record.get("loss", record.get("eval_loss", 0.0))
         if not math.isfinite(loss):
             raise DlmError(f"training: the loss is {loss} at step {state.global_step}; lower learning_rate or use fp32")

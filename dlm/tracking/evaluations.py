@@ -1,0 +1,165 @@
+"""Evaluations: every cell of a scores file as a run, with the error and interval that tables give it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dlm.errors import DataError
+from dlm.files import digest, read_json, read_manifest
+from dlm.tracking.trainings import commit_tags
+from dlm.tracking.view import VIEW, Point, Record, Run, experiment_of, flat, word
+
+SCORES = "scores.json"
+_FORMAT = "dlm-scores/1"
+_DECIMALS = 6  # as in the tables' CSV
+_ASKED = ("task", "setting", "chat", "response_prefix")
+_TOTALS = {
+    "requests": "cost/requests",
+    "forward_passes": "cost/forward_passes",
+    "seconds": "cost/seconds",
+    "mean_tokens": "answers/mean_tokens",
+    "empty_share": "answers/empty_share",
+    "truncated_share": "answers/truncated_share",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scores:
+    """A scores file and where it lies."""
+
+    path: Path
+    root: Path
+    scale: str
+    content: Mapping[str, Any]
+
+    @property
+    def model(self) -> str:
+        return str(self.content["model"])
+
+    @property
+    def source(self) -> Path:
+        return self.path.relative_to(self.root)
+
+    @property
+    def responses(self) -> Path:
+        return self.path.parent.parent.parent / "responses" / self.path.parent.name
+
+
+def read_evaluations(path: Path, scale: str, root: Path) -> list[Record]:
+    """Return the evaluations in the scores file at ``path``.
+
+    Raises:
+        DataError: the scores are damaged, of another format, or older than the responses.
+    """
+    scores = _Scores(path=path, root=root, scale=scale, content=read_json(path))
+    if (found := scores.content["format"]) != _FORMAT:
+        raise DataError(f"{path}: format '{found}', expected '{_FORMAT}'; run `dlm score {scores.model}` again")
+    settings = _settings(scores)
+    return [_record(scores, cell, settings.get(_asked(cell), {})) for cell in scores.content["cells"]]
+
+
+def _settings(scores: _Scores) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return the settings that each cell was sampled with."""
+    manifest = read_manifest(scores.responses, verify=False)
+    if manifest["digest"] != scores.content["responses"]:
+        raise DataError(
+            f"{scores.path}: older than its responses; run `dlm score {scores.model} --scale {scores.scale}`"
+        )
+    return {_asked(cell): cell for cell in manifest["made_from"]["settings"]}
+
+
+def _asked(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(cell.get(key) for key in _ASKED)
+
+
+def _record(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any]) -> Record:
+    executions = {how: scores.content["executions"][how] for how in cell["how"]}
+    fingerprint = digest([VIEW, "evaluation", scores.scale, scores.model, cell, settings, executions])
+    return Record(
+        experiment=experiment_of(scores.scale, "evaluations"),
+        source=str(scores.source),
+        key=digest([scores.model, *_asked(cell)])[:16],
+        asked=fingerprint,
+        fingerprint=fingerprint,
+        show=partial(_show, scores, cell, settings, executions),
+    )
+
+
+def _show(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any], executions: Mapping[str, Any]) -> Run:
+    ended = round(scores.path.stat().st_mtime * 1000)
+    parts = [cell["task"], scores.model, cell["setting"], *([] if cell["chat"] else ["no chat template"])]
+    return Run(
+        name=" · ".join(parts),
+        began=ended - round(1000 * cell["seconds"]),
+        ended=ended,
+        tags=_tags(scores, cell),
+        params=_params(scores, cell, settings) | _execution(executions),
+        points=tuple(Point(key=key, value=value, time=ended) for key, value in _metrics(cell)),
+    )
+
+
+def _metrics(cell: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    from dlm.analysis.estimates import estimate
+
+    found = estimate(cell["numerators"], cell["weights"])
+    shares = {"value": found.value, "stderr": found.stderr, "ci_low": found.low, "ci_high": found.high}
+    for name, share in shares.items():
+        if share is not None:
+            yield f"score/{name}", round(share, _DECIMALS)
+    yield "score/n", float(found.n)
+    for field, key in _TOTALS.items():
+        if field in cell:
+            yield key, float(cell[field])
+    if "mean_tokens" in cell and cell["forward_passes"]:
+        yield "cost/tokens_per_forward_pass", cell["mean_tokens"] * cell["requests"] / cell["forward_passes"]
+
+
+def _params(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, str]:
+    task = settings.get("task_settings") or {}
+    told = {
+        "model": scores.model,
+        **{key: cell[key] for key in (*_ASKED, "metric", "filter")},
+        "lm_eval.task": cell["lm_eval"]["task"],
+        "lm_eval.version": cell["lm_eval"]["version"],
+        **{key: task[key] for key in ("num_fewshot", "limit", "dataset") if key in task},
+        **{key: settings[key] for key in ("seed", "sampler", "likelihood") if settings.get(key) is not None},
+    }
+    return flat(told)
+
+
+def _execution(executions: Mapping[str, Any]) -> dict[str, str]:
+    """Return how the cell was run; several ways stand side by side."""
+    several = [flat(content, "execution.") for content in executions.values()]
+    keys = dict.fromkeys(key for found in several for key in found)
+    return {key: word(" | ".join(dict.fromkeys(found.get(key, "none") for found in several))) for key in keys}
+
+
+def _tags(scores: _Scores, cell: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "scale": scores.scale,
+        "checkpoint_digest": cell["checkpoint"],
+        "what": cell["what"],
+        "how": ", ".join(cell["how"]),
+        "records": str(scores.responses.relative_to(scores.root)),
+        "records_digest": scores.content["responses"],
+        "mlflow.source.name": f"dlm score {scores.model} --scale {scores.scale}",
+        "mlflow.source.type": "PROJECT",
+        "mlflow.note.content": _note(scores, cell),
+        **commit_tags(scores.content.get("code") or {}),
+    }
+
+
+def _note(scores: _Scores, cell: Mapping[str, Any]) -> str:
+    model, scale = scores.model, scores.scale
+    return (
+        f"**{model}** on **{cell['task']}**, setting **{cell['setting']}**, scale **{scale}**: "
+        f"{cell['metric']} {cell['value']:.4f}, {cell['n']} documents.\n\n"
+        f"- Answers, each with its prompt and outcome: `{scores.source.with_name('samples.jsonl')}`\n"
+        f"- Records: `{scores.responses.relative_to(scores.root)}`, digest `{scores.content['responses']}`\n"
+        f"- Checkpoint: digest `{cell['checkpoint']}` (the tag `checkpoint_digest` of its training)\n"
+        f"- Made by: `dlm sample {model} --scale {scale}`, then `dlm score {model} --scale {scale}`\n"
+    )

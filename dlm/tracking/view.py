@@ -1,0 +1,97 @@
+"""What MLflow shows of a record: names that a person reads, and the marks by which a sync knows its runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+VIEW = 1
+"""Number of this way of showing; another number makes every run anew at the next sync."""
+
+FINGERPRINT = "dlm.fingerprint"
+"""Tag: digest of the record that a run shows in full; a run without it is unfinished."""
+KEY = "dlm.key"
+"""Tag: which record of its source a run shows."""
+ASKED = "dlm.asked"
+"""Tag: digest of what the record was to be made from; an unfinished run is finished by a record of the same."""
+ORIGIN = "dlm.origin"
+"""Tag: the clone whose records a run shows."""
+SOURCE = "dlm.source"
+"""Tag: path of the record, from the clone's root."""
+SUPERSEDED_BY = "dlm.superseded_by"
+"""Tag of a deleted run: the run that took its place, or `nothing` where the record is gone."""
+
+_LONGEST = 6000  # MLflow's limit for a param, in characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One value of a metric."""
+
+    key: str
+    value: float
+    step: int = 0
+    time: int
+    """Milliseconds since 1970."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run as MLflow shows it."""
+
+    name: str
+    began: int
+    """Milliseconds since 1970."""
+    ended: int
+    """Milliseconds since 1970."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    points: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One training or evaluation that is on the disk."""
+
+    experiment: str
+    source: str
+    """Path of the file that holds it, from the clone's root."""
+    key: str
+    """Its name within the experiment."""
+    asked: str
+    """Digest of what it was to be made from."""
+    fingerprint: str
+    """Digest of everything that is shown of it."""
+    show: Callable[[], Run]
+    """Work out the run; called for records that are not shown yet."""
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Tags of an unfinished run of this record."""
+        return {KEY: self.key, ASKED: self.asked, SOURCE: self.source}
+
+
+def experiment_of(scale: str, kind: str) -> str:
+    """Return the name of the experiment that holds the ``trainings`` or ``evaluations`` of a scale."""
+    return f"dlm/{scale}/{kind}"
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings as params: ``{"selector": {"steps": 8}}`` becomes ``{"selector.steps": "8"}``."""
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = word(value)
+    return found
+
+
+def word(value: Any) -> str:
+    """Return a setting's value as a person writes it in a params file."""
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -1,0 +1,274 @@
+"""`dlm runs sync`: the store shows what the records say, each record once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tracking_examples import BEGAN, CURVE, Shown, cell, change_scores, small_project, write_scores, write_training
+
+from dlm.analysis.estimates import estimate
+from dlm.errors import DataError
+from dlm.tracking import sync
+from dlm.tracking.store import Store
+
+MILLISECONDS = 1000 * BEGAN
+
+
+def test_a_training_is_a_run_with_its_whole_curve_at_the_recorded_times(project: Path, shown: Shown) -> None:
+    sync(project)
+    runs = shown.runs("trainings")
+    assert set(runs) == {"base", "base-sft"}
+    run = runs["base-sft"]
+    assert (run.info.start_time, run.info.end_time) == (MILLISECONDS, MILLISECONDS + 7000)
+    assert run.info.status == "FINISHED"
+    assert shown.curve(run, "loss/train") == [
+        (record["step"], record["loss"], MILLISECONDS + 1000 * second)
+        for second, record in enumerate(CURVE, start=1)
+        if "loss" in record
+    ]
+    assert [point[:2] for point in shown.curve(run, "loss/held_out")] == [(2, 4.5), (4, 3.75)]
+    assert run.data.metrics["loss/held_out"] == 3.75
+    assert run.data.metrics["training_seconds"] == 7
+    wanted = {"scale": shown.scale, "checkpoint": "base-sft", "recipe": "sft", "objective": "mdlm", "start": "base"}
+    assert wanted.items() <= run.data.tags.items()
+    wanted = {"learning_rate": "0.003", "objective.schedule": "linear", "lora": "none", "seed": "7", "threads": "1"}
+    assert wanted.items() <= run.data.params.items()
+
+
+def test_an_evaluation_is_a_run_with_the_tables_figures_and_every_setting(project: Path, shown: Shown) -> None:
+    sync(project)
+    runs = shown.runs("evaluations")
+    assert set(runs) == {
+        "sudoku · base · answer16",
+        "countdown · base · answer16",
+        "sudoku · base-sft · answer16_fast",
+    }
+    run = runs["sudoku · base-sft · answer16_fast"]
+    expected = estimate([1.0] * 5 + [0.0] * 3, [1] * 8)
+    assert expected.stderr is not None
+    assert run.data.metrics == {
+        "score/value": 0.625,
+        "score/stderr": round(expected.stderr, 6),
+        "score/ci_low": round(expected.low, 6),
+        "score/ci_high": round(expected.high, 6),
+        "score/n": 8,
+        "cost/requests": 8,
+        "cost/forward_passes": 64,
+        "cost/seconds": 2.5,
+        "cost/tokens_per_forward_pass": 1.5,
+        "answers/mean_tokens": 12,
+        "answers/empty_share": 0.125,
+        "answers/truncated_share": 0.25,
+    }
+    wanted = {"model": "base-sft", "task": "sudoku", "setting": "answer16_fast", "sampler.selector.steps": "4"}
+    assert wanted.items() <= run.data.params.items()
+    wanted = {
+        "sampler.canvas.block_size": "8",
+        "chat": "true",
+        "num_fewshot": "0",
+        "execution.versions.torch": "2.13.0",
+    }
+    assert wanted.items() <= run.data.params.items()
+    records = f"results/{shown.scale}/responses/base-sft"
+    wanted = {
+        "scale": shown.scale,
+        "checkpoint_digest": "k" * 64,
+        "what": "w" * 64,
+        "how": "h" * 64,
+        "records": records,
+    }
+    assert wanted.items() <= run.data.tags.items()
+    assert records in run.data.tags["mlflow.note.content"]
+    assert (run.info.start_time, run.info.end_time) == (MILLISECONDS + 97_500, MILLISECONDS + 100_000)
+
+
+def test_a_second_sync_changes_nothing(project: Path, shown: Shown) -> None:
+    first = sync(project)
+    before = shown.everything()
+    second = sync(project)
+    assert (first.shown, first.new) == (5, 5)
+    assert (second.shown, second.new, second.completed, second.removed) == (5, 0, 0, 0)
+    assert "5 runs in" in str(second) and "nothing changed" in str(second)
+    assert shown.everything() == before
+
+
+def test_a_changed_score_takes_the_place_of_the_old_one(project: Path, shown: Shown) -> None:
+    sync(project)
+    before = shown.runs("evaluations")
+    path = project / "results" / shown.scale / "scores" / "base" / "scores.json"
+    change_scores(path, {"numerators": [1.0] * 8, "value": 1.0})
+    summary = sync(project)
+    after = shown.runs("evaluations")
+    name = "sudoku · base · answer16"
+    assert (summary.new, summary.removed) == (1, 1)
+    assert after[name].data.metrics["score/value"] == 1
+    assert {n: run.info.run_id for n, run in after.items() if n != name} == {
+        n: run.info.run_id for n, run in before.items() if n != name
+    }
+    old = shown.runs("evaluations", deleted=True)[name]
+    assert old.info.run_id == before[name].info.run_id
+    assert old.data.tags["dlm.superseded_by"] == after[name].info.run_id
+
+
+def test_the_code_that_made_it_again_does_not_change_a_run(project: Path, shown: Shown) -> None:
+    sync(project)
+    write_training(project, shown.scale, "base", code={"version": "0.2.0", "commit": "f" * 40, "edited": False})
+    assert sync(project).new == 0
+
+
+def test_a_cell_that_its_scores_file_no_longer_holds_goes(project: Path, shown: Shown) -> None:
+    sync(project)
+    write_scores(project, shown.scale, "base", [cell("sudoku")])
+    assert sync(project).removed == 1
+    assert set(shown.runs("evaluations")) == {"sudoku · base · answer16", "sudoku · base-sft · answer16_fast"}
+
+
+def test_runs_stay_where_the_results_were_removed(project: Path, shown: Shown) -> None:
+    sync(project)
+    shutil.rmtree(project / "results" / shown.scale / "scores" / "base")
+    assert sync(project).removed == 0
+    assert len(shown.runs("evaluations")) == 3
+
+
+def test_a_run_that_a_person_deleted_comes_back(project: Path, shown: Shown) -> None:
+    sync(project)
+    run = shown.runs("trainings")["base"]
+    shown.client.delete_run(run.info.run_id)
+    assert sync(project).new == 1
+    assert set(shown.runs("trainings")) == {"base", "base-sft"}
+
+
+def test_a_long_curve_is_complete(project: Path, shown: Shown) -> None:
+    curve = [{"step": step, "loss": 1 / (step + 1), "learning_rate": 0.1} for step in range(2500)]
+    write_training(project, shown.scale, "base", curve)
+    sync(project)
+    shown_curve = shown.curve(shown.runs("trainings")["base"], "loss/train")
+    assert [point[:2] for point in shown_curve] == [(record["step"], record["loss"]) for record in curve]
+
+
+STEPS = ("create", "log", "end", "delete", "experiment")
+
+
+# the server is slower to ask, so it dies in fewer places
+@pytest.mark.parametrize(
+    ("place", "survived"),
+    [*(("sqlite", survived) for survived in range(16)), *(("server", survived) for survived in (0, 3, 6, 15))],
+    indirect=["place"],
+)
+def test_a_killed_sync_is_completed_by_the_next(
+    project: Path, place: str, scale: str, survived: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync dies in the middle of the (survived + 1)th change; the next one leaves what an undisturbed one would."""
+    calls = 0
+
+    def dying(original: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == survived + 1:
+                half = list(arguments)
+                if original.__name__ == "log":  # some of it arrives
+                    half[2] = half[2][: len(half[2]) // 2]
+                    original(half[0], half[1], half[2])
+                raise KeyboardInterrupt
+            return original(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for step in STEPS:
+            patch.setattr(Store, step, dying(getattr(Store, step)))
+        with pytest.raises(KeyboardInterrupt):
+            sync(project)
+    sync(project)
+    left = Shown(place, scale)
+    assert {name: len(left.runs(name)) for name in ("trainings", "evaluations")} == {"trainings": 2, "evaluations": 3}
+    assert all(run[0] == "FINISHED" for run in left.everything().values())
+    for name, run in left.runs("trainings").items():
+        assert len(left.curve(run, "loss/train")) == 4, name
+        assert len(left.curve(run, "loss/held_out")) == 2, name
+        assert run.data.params["learning_rate"] == "0.003"
+    for run in left.runs("evaluations").values():
+        assert len(run.data.metrics) == 12
+        assert all(len(left.curve(run, key)) == 1 for key in run.data.metrics)
+    assert sync(project).new == 0
+
+
+def test_two_clones_on_one_server_share_what_is_equal_and_leave_each_other_alone(
+    project: Path, scale: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    other = small_project(tmp_path / "other", scale)
+    assert sync(project).new == 5
+    assert sync(other).new == 0, "the same records are the same runs"
+    path = other / "results" / scale / "scores" / "base" / "scores.json"
+    change_scores(path, {"numerators": [1.0] * 8, "value": 1.0})
+    summary = sync(other)
+    assert (summary.new, summary.removed) == (1, 0)
+    assert sync(project).removed == 0
+    change_scores(path, {"numerators": [1.0] * 7 + [0.0], "value": 7 / 8})
+    summary = sync(other)
+    assert (summary.new, summary.removed) == (1, 1), "its own run, not the other clone's"
+
+
+def test_damaged_and_outdated_files_are_named_and_left_out(
+    project: Path, scale: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = project / "results" / scale
+    (results / "checkpoints" / "base" / "manifest.json").write_text("{")
+    write_scores(project, scale, "old", [cell()])
+    change_scores(results / "scores" / "old" / "scores.json", {"numerators": [9.0] * 8})
+    (results / "scores" / "base-sft" / "scores.json").write_text('{"format": "dlm-scores/9", "model": "base-sft"}')
+    summary = sync(project)
+    lines = capsys.readouterr().err.splitlines()
+    assert summary.shown == 3
+    assert sum(line.startswith("runs sync: left out: ") for line in lines) == len(lines) == 3
+    assert any("base/manifest.json:1: not valid JSON" in line for line in lines)
+    assert any("scores/old/scores.json: document 0 has numerator 9.0" in line for line in lines)
+    assert any("format 'dlm-scores/9'" in line for line in lines)
+
+
+def test_scores_older_than_their_responses_wait_for_the_next_scoring(
+    project: Path, scale: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = project / "results" / scale / "scores" / "base" / "scores.json"
+    before = scores.read_bytes()
+    write_scores(project, scale, "base", [cell("sudoku")] * 3)
+    scores.write_bytes(before)
+    assert sync(project).shown == 3
+    assert f"older than its responses; run `dlm score base --scale {scale}`" in capsys.readouterr().err
+
+
+def test_unfinished_drafts_are_no_records(project: Path, scale: str) -> None:
+    checkpoints = project / "results" / scale / "checkpoints"
+    shutil.copytree(checkpoints / "base", checkpoints / ".base.part")
+    assert sync(project).shown == 5
+
+
+def test_only_the_scales_that_are_asked_for(project: Path, scale: str) -> None:
+    small_project(project, "another")
+    assert sync(project, [scale]).shown == 5
+    assert sync(project).shown == 10
+    with pytest.raises(DataError, match="no results of scale 'anothr' to show; did you mean 'another'"):
+        sync(project, ["anothr"])
+
+
+def test_without_results_there_is_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert sync(tmp_path).shown == 0
+
+
+def test_an_experiment_explains_itself(project: Path, shown: Shown) -> None:
+    sync(project)
+    experiment = shown.client.get_experiment_by_name(f"dlm/{shown.scale}/evaluations")
+    note = experiment.tags["mlflow.note.content"]
+    assert "higher is better" in note and "`cost/forward_passes`" in note
+    assert experiment.tags["mlflow.sharedViewState.dlm"].startswith('{"name": "Evaluations: scores and costs"')
+    mine = '{"name": "mine", "createdAt": 0, "updatedAt": 5, "state": ""}'
+    shown.client.set_experiment_tag(experiment.experiment_id, "mlflow.sharedViewState.dlm", mine)
+    sync(project)
+    kept = shown.client.get_experiment_by_name(f"dlm/{shown.scale}/evaluations").tags["mlflow.sharedViewState.dlm"]
+    assert kept == mine, "what a person saved stays"
