@@ -81,14 +81,14 @@ def make_problem(numbers: Sequence[int], target: int, operators: str = OPERATORS
     """
     expression = _solved(numbers, target, operators)
     steps = evaluate(expression).steps
-    equation = f"{expression} = {target}"
+    told, equation = f"{' '.join(map(str, numbers))} make {target}.", f"{expression} = {target}"
     return Problem(
         kind=NAME,
         key=make_key(numbers, target),
         question=f"Numbers: {' '.join(map(str, numbers))}. Target: {target}. Use each number once.",
         reasoning="\n".join(steps),
         answer=expression,
-        statement="\n".join([*steps, equation]) if with_steps else equation,
+        statement="\n".join([told, *steps, equation] if with_steps else [told, equation]),
         fields={"numbers": list(numbers), "target": target},
     )
 

@@ -144,8 +144,8 @@ def _compare(first: int, steps: list[tuple[str, int]], result: int, thing: str, 
 
 
 def _statement(story: Story, steps: tuple[str, ...], random: Random) -> str:
-    """Tell the story with its end, half of the time with the calculation between the sentences."""
-    with_steps = pick(random, 2) == 1
+    """Tell the story with its end, three times of four with the calculation between the sentences."""
+    with_steps = pick(random, 4) > 0
     parts = [story.sentences[0]]
     for sentence, step in zip(story.sentences[1:], steps, strict=True):
         parts += [sentence, f"{step}."] if with_steps else [sentence]
