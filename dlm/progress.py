@@ -44,7 +44,7 @@ class Progress:
     def __init__(self, label: str, total: int, unit: str = "steps") -> None:
         self.label, self.total, self.unit, self.done, self.note = label, total, unit, 0, ""
         self._began = time.monotonic()
-        self._told = 0
+        self._told = self._resumed = 0
         self._bar: RichProgress | None = None
 
     def __enter__(self) -> Self:
@@ -72,9 +72,16 @@ class Progress:
             self._told = tenth
             self._line()
 
+    def resume(self, done: int) -> None:
+        """Begin at ``done`` units, which an interrupted run of the same work did."""
+        self.done, self._resumed, self._told = done, done, 10 * done // max(self.total, 1)
+        say(f"{self.label}: continues at {done}/{self.total} {self.unit}")
+        if self._bar:
+            self._bar.update(self._task, completed=done)
+
     def _line(self) -> None:
         seconds = time.monotonic() - self._began
-        left = seconds * (self.total - self.done) / max(self.done, 1)
+        left = seconds * (self.total - self.done) / max(self.done - self._resumed, 1)
         parts = [f"{self.label}: {self.done}/{self.total} {self.unit}", self.note, f"{seconds:.0f} s"]
         if self.done < self.total:
             parts.append(f"about {left:.0f} s left")

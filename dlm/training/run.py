@@ -14,13 +14,15 @@ from typing import Any
 import torch
 
 from dlm.errors import DataError
-from dlm.files import replacing_folder, write_jsonl
+from dlm.files import digest, replacing_folder, write_jsonl
 from dlm.models import Denoiser, pick_device, save_denoiser
 from dlm.progress import Progress
 from dlm.settings import MDLM, ExecutionSettings, LoRA, Recipe, SamplerSettings
+from dlm.training.curves import Curves, Watch
 from dlm.training.examples import Collator, Example, encode_rows
 from dlm.training.optimizer import make_optimizer
-from dlm.training.trainer import Curves, DiffusionTrainer, Watch, training_arguments
+from dlm.training.resuming import Saver, continue_from
+from dlm.training.trainer import DiffusionTrainer, training_arguments
 
 
 def train(
@@ -64,9 +66,11 @@ def train(
     examples = encode_rows(rows, denoiser.tokenizer, recipe)
     checks = encode_rows(held_out, denoiser.tokenizer, recipe)[: recipe.evaluation_rows]
     steps = count_steps(recipe, len(examples))
-    adapted = _adapt(denoiser, recipe.lora)
+    adapted = _adapt(denoiser, recipe.lora, seed)
     with Progress(f"train {name}", steps) as progress:
-        curves = _fit(denoiser, examples, checks, recipe, out, steps, seed, execution, Curves(progress, watch))
+        curves = Curves(progress, watch)
+        trainer = _trainer(denoiser, examples, checks, recipe, out, steps, seed, execution, curves)
+        _run_to_the_end(trainer, _work_folder(out), digest(made_from), recipe.checkpoint_seconds, curves)
     if adapted is not None:
         denoiser.model = adapted.merge_and_unload()
     conventions = dataclasses.replace(
@@ -102,18 +106,26 @@ def count_steps(recipe: Recipe, examples: int) -> int:
     return max(1, math.ceil(recipe.epochs * (examples // recipe.batch_size)))
 
 
-def _adapt(denoiser: Denoiser, lora: LoRA | None) -> Any:
-    """Put LoRA adapters into the model, in place; return peft's wrapper, which can merge them."""
+def _adapt(denoiser: Denoiser, lora: LoRA | None, seed: int) -> Any:
+    """Put LoRA adapters, random by ``seed``, into the model, in place; return peft's wrapper, which can merge them."""
     if lora is None:
         return None
     from peft import LoraConfig, get_peft_model
 
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
-    return get_peft_model(denoiser.model, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return get_peft_model(denoiser.model, config)
 
 
-def _fit(
+def _run_to_the_end(trainer: DiffusionTrainer, work: Path, identity: str, seconds: float, curves: Curves) -> None:
+    """Train, from where an interrupted run of the same training was, if there is one."""
+    trainer.add_callback(Saver(work, identity, seconds, curves))
+    trainer.train(resume_from_checkpoint=continue_from(work, identity, curves))
+
+
+def _trainer(
     denoiser: Denoiser,
     examples: Sequence[Example],
     checks: Sequence[Example],
@@ -123,7 +135,7 @@ def _fit(
     seed: int,
     execution: ExecutionSettings,
     curves: Curves,
-) -> Curves:
+) -> DiffusionTrainer:
     from transformers.trainer_callback import PrinterCallback
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -142,5 +154,4 @@ def _fit(
         callbacks=[curves],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    return curves
+    return trainer

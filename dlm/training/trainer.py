@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainingArguments
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from dlm.diffusion import autoregressive_loss, mdlm_loss, normalise
-from dlm.errors import DlmError
-from dlm.progress import Progress
 from dlm.settings import MDLM, ExecutionSettings, Recipe
-
-Watch = Callable[[Mapping[str, float], float], None]
-"""Called with each record of the curves and its time, in seconds since 1970."""
 
 _EVALUATION_STREAM = 1 << 40  # keeps the noise of held-out rows apart from that of training rows
 
@@ -74,38 +69,15 @@ class DiffusionTrainer(Trainer):
         with torch.inference_mode():
             return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Save the weights of an unfinished training, tied ones once."""
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(self.model, str(folder / SAFE_WEIGHTS_NAME))
 
-class Curves(TrainerCallback):
-    """Keeps the curves as records and shows progress; stops a training whose loss is no longer a number."""
-
-    def __init__(self, progress: Progress, watch: Watch | None = None) -> None:
-        self.progress, self.watch = progress, watch
-        self.records, self.times = list[dict[str, float]](), list[float]()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.progress.advance()
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        kept = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch")
-        record = {"step": state.global_step, **{key: value for key, value in (logs or {}).items() if key in kept}}
-        if len(record) < 3:
-            return
-        self.records.append(record)
-        self.times.append(round(time.time(), 3))
-        if self.watch:
-            self.watch(record, self.times[-1])
-        loss = record.get("loss", record.get("eval_loss", 0.0))
-        if not math.isfinite(loss):
-            raise DlmError(f"training: the loss is {loss} at step {state.global_step}; lower learning_rate or use fp32")
-        if "loss" in record:
-            self.progress.note = f"loss {loss:.3f}"
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Load what :meth:`_save` saved."""
+        load_model(model or self.model, str(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
 
 
 def training_arguments(

@@ -99,8 +99,8 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("start: dream-opened", "start: dream-base", "circular"),
         ("max_length: 96", "max_length: 960", "exceeds the 128 positions"),
         ("heads: 4", "heads: 5", "heads 5 does not divide hidden_size 96"),
-        ("rows: {word_problems: 12000", "rows: {word_problem: 12000", "did you mean 'word_problems'?"),
-        ("samples: 16", "samples: 16, smaples: 3", "likelihood.smaples: unknown key; did you mean 'samples'?"),
+        ("rows: {word_problems: ", "rows: {word_problem: ", "did you mean 'word_problems'?"),
+        ("likelihood: {", "likelihood: {smaples: 3, ", "likelihood.smaples: unknown key; did you mean 'samples'?"),
         ('operators: "+-"', 'operators: "+^"', "operators must be some of '+-*/', got '+^'"),
         ("output: likelihood", "output: likelihood\n    sampler: answer48", "does not apply to a likelihood task"),
     ],
@@ -118,7 +118,7 @@ def test_missing_key(project: Path) -> None:
 
 
 def test_steps_and_epochs_exclude_each_other(project: Path) -> None:
-    edit(project, "steps: 700", "steps: 700\n    epochs: 3")
+    edit(project, "    loss_on: all\n", "    loss_on: all\n    epochs: 3\n")
     assert "give either steps or epochs" in refusal(project)
 
 
@@ -126,7 +126,7 @@ def test_extended_scale_blames_the_file_that_wrote_the_key(project: Path) -> Non
     edit(project, "likelihood: {samples: 4}", "likelihood: {samples: 0}", "micro")
     assert "micro.yaml" in refusal(project, "micro")
     edit(project, "likelihood: {samples: 0}", "", "micro")
-    edit(project, "samples: 16", "samples: none")
+    edit(project, "likelihood: {samples: ", "likelihood: {samples: none")
     assert "tiny.yaml" in refusal(project, "micro")
 
 

@@ -1,0 +1,93 @@
+"""A training that was killed continues and ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dlm.files import read_manifest
+
+RUN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from doubles import small_architecture, word_tokenizer
+from dlm.models import make_denoiser
+from dlm.settings import MDLM, Autoregressive, ExecutionSettings, LoRA, Muon, Recipe
+from dlm.training import train
+
+rows = [{{"id": n, "text": " ".join("abcdefgh"[(n + i) % 8] for i in range(7))}} for n in range(64)]
+recipe = Recipe(
+    loss_on="all", max_length=8, steps=60, batch_size=4, learning_rate=5e-3, evaluations=3, evaluation_rows=8,
+    checkpoint_seconds=0.0, {variant}
+)
+sizes, seed = small_architecture(tie_embeddings={tied}), int(sys.argv[2])
+start = make_denoiser(sizes, word_tokenizer(), causal={causal}, shift={causal}, seed=0)
+made_from, cpu = {{"seed": seed}}, ExecutionSettings(device="cpu")
+train("m", start, rows, rows[:16], recipe, out=Path(sys.argv[1]), seed=seed, execution=cpu, made_from=made_from)
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+VARIANTS = {
+    "mdlm": ("objective=MDLM()", False, False),
+    "muon": ("objective=MDLM(), muon=Muon()", False, False),
+    "lora": ("objective=MDLM(), lora=LoRA(rank=2, alpha=4, dropout=0.1)", False, False),
+    "accumulated": ("objective=MDLM(), micro_batch_size=2", False, False),
+    "autoregressive": ("objective=Autoregressive()", False, True),
+    "tied": ("objective=MDLM(), muon=Muon()", True, False),
+}
+
+
+def start(variant: str, folder: Path, seed: int = 7) -> subprocess.Popen[str]:
+    text, tied, causal = VARIANTS[variant]
+    code = RUN.format(tests=str(Path(__file__).resolve().parents[1]), variant=text, tied=tied, causal=causal)
+    command = [sys.executable, "-c", code, str(folder), str(seed)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told[-3000:]
+    return told
+
+
+def kill_after_a_state(process: subprocess.Popen[str], folder: Path) -> None:
+    """kill -9 the process group as soon as a whole state of the training is on the disk."""
+    deadline = time.monotonic() + 90
+    while not list(folder.parent.glob(f".{folder.name}.work/checkpoint-*/whole.json")):
+        assert process.poll() is None and time.monotonic() < deadline, "the training ended before it could be killed"
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_killed_and_continued_is_bit_identical(variant: str, tmp_path: Path) -> None:
+    finish(start(variant, tmp_path / "whole"))
+    process = start(variant, tmp_path / "killed")
+    kill_after_a_state(process, tmp_path / "killed")
+    assert not (tmp_path / "killed").exists()
+    told = finish(start(variant, tmp_path / "killed"))
+    assert "train m: continues at" in told
+    whole, killed = read_manifest(tmp_path / "whole"), read_manifest(tmp_path / "killed")
+    assert killed["digest"] == whole["digest"], "weights and curves are the same bytes"
+    assert not (tmp_path / ".killed.work").exists()
+
+
+def test_a_state_that_was_cut_short_or_of_other_settings_is_not_continued(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    kill_after_a_state(start("mdlm", folder), folder)
+    newest = max((tmp_path / ".m.work").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[-1]))
+    cut = tmp_path / ".m.work" / "checkpoint-59"
+    newest.rename(cut)
+    (cut / "whole.json").unlink()
+    assert "continues" not in finish(start("mdlm", folder))
+    kill_after_a_state(start("mdlm", tmp_path / "n"), tmp_path / "n")
+    assert "continues" not in finish(start("mdlm", tmp_path / "n", seed=8))
