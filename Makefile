@@ -4,7 +4,7 @@
 # other than base): then that one is used. What can be chosen stands above each target below.
 
 .DEFAULT_GOAL := help
-.PHONY: help env table1 test slow lint types format check lock clean
+.PHONY: help env table1 test slow runs lint types format check lock clean
 
 active := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX)))
 environment := $(or $(active),$(CURDIR)/.venv)
@@ -44,6 +44,10 @@ table1: env ## the environment, then results/tables/table1.csv
 test: env ## the environment, then the test suite
 	@$(inside) pytest -n $(CORES) --maxprocesses 8 --dist loadfile $(PYTEST_FLAGS)
 
+# SCALE=tiny: the runs of this scale only
+runs: env ## MLflow's UI on this project's trainings and evaluations
+	@$(inside) dlm runs ui $(if $(SCALE),--scale $(SCALE))
+
 # That none of these tests exists (exit status 5) is no failure.
 slow: env ## the slower suites: tests marked slow, slurm or browser
 	@$(inside) pytest -m 'slow or slurm or browser' $(PYTEST_FLAGS) || [ $$? -eq 5 ]
@@ -76,7 +80,7 @@ clean: ## remove what tools leave behind; asks before it removes results
 	@rm -rf .pytest_cache .ruff_cache .mypy_cache *.egg-info
 	@find . -path ./.venv -prune -o -path ./results -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 	@if [ -t 0 ] && [ -d results ]; then \
-	  printf 'Remove results/ as well: every checkpoint, response and table (and .snakemake/, .cache/)? [y/N] '; \
+	  printf 'Remove results/ as well: every checkpoint, response and table (and .snakemake/, .cache/, .mlflow/)? [y/N] '; \
 	  read answer; \
-	  case $$answer in [yY]*) rm -rf results .snakemake .cache ;; esac; \
+	  case $$answer in [yY]*) rm -rf results .snakemake .cache .mlflow ;; esac; \
 	fi

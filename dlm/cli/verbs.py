@@ -82,8 +82,13 @@ def convert(name: str, scale: str, log: Path | None) -> None:
     with pipeline(scale, log) as plan:
         from dlm.files import replacing_folder
         from dlm.models import load_denoiser, open_attention, save_denoiser
-        from dlm.settings import ConvertedCheckpoint
+        from dlm.settings import ConvertedCheckpoint, HubCheckpoint
 
+        if isinstance(plan.entry("checkpoints", name), HubCheckpoint):
+            raise SettingsError(
+                f"checkpoint '{name}' is a published one: this version plans those (snakemake -n) but cannot fetch and "
+                "convert them yet"
+            )
         entry = _of_kind(plan, name, ConvertedCheckpoint, "convert")
         parent = load_denoiser(plan.layout.folder("checkpoints", entry.start))
         lineage = _lineage({entry.start: parent.digest}, entry)

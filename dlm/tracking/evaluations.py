@@ -143,7 +143,7 @@ def _tags(scores: _Scores, cell: Mapping[str, Any]) -> dict[str, str]:
         "scale": scores.scale,
         "checkpoint_digest": cell["checkpoint"],
         "what": cell["what"],
-        "how": ", ".join(cell["how"]),
+        "how": word(", ".join(cell["how"])),
         "records": str(scores.responses.relative_to(scores.root)),
         "records_digest": scores.content["responses"],
         "mlflow.source.name": f"dlm score {scores.model} --scale {scores.scale}",

@@ -76,7 +76,7 @@ def commit_tags(code: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags that name the code which first made a record."""
     if not code.get("commit"):
         return {}
-    return {"mlflow.source.git.commit": code["commit"], "edited": word(code.get("edited"))}
+    return {"mlflow.source.git.commit": code["commit"], "code_edited": word(code.get("edited"))}
 
 
 def points_of(records: Sequence[Mapping[str, float]], times: Sequence[int]) -> Iterator[Point]:

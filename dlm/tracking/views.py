@@ -15,16 +15,15 @@ KIND = "custom_model_development"
 VIEW_KEY = "dlm"
 """Name of the saved view in links: `?viewStateShareKey=dlm`."""
 
-_FIXED = {"1": 73, "attributes.`Run Name`": 330, "runDateAndNestInfo": 120}
+_FIXED = {"1": 73, "attributes.`Run Name`": 300, "runDateAndNestInfo": 140}
 """Columns that MLflow always shows, and their widths in pixels."""
 _EVALUATIONS = {
-    "metrics.`score/value`": 110,
-    "metrics.`score/ci_low`": 110,
-    "metrics.`score/ci_high`": 110,
-    "metrics.`score/n`": 80,
-    "metrics.`cost/forward_passes`": 160,
-    "metrics.`cost/tokens_per_forward_pass`": 215,
     "params.`sampler.selector.steps`": 175,
+    "metrics.`score/value`": 100,
+    "metrics.`score/ci_low`": 105,
+    "metrics.`score/ci_high`": 110,
+    "metrics.`score/n`": 75,
+    "metrics.`cost/forward_passes`": 160,
     "params.`model`": 150,
     "params.`task`": 130,
     "params.`setting`": 100,
@@ -66,7 +65,7 @@ def link(server: str, experiment: str) -> str:
 def _state(columns: Mapping[str, int]) -> dict[str, object]:
     return {
         "searchFilter": "",
-        "orderByKey": "attributes.`Run Name`",
+        "orderByKey": "tags.`mlflow.runName`",
         "orderByAsc": True,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
