@@ -61,6 +61,7 @@ def local_toy(tmp_path: Path, repository: Path) -> Iterator[Toy]:
 
 @pytest.fixture(scope="session")
 def micro_run(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """The micro table made locally, in a copy of the checkout."""
+    """A copy of the checkout in which the micro table has been made locally."""
     folder = copy_of(repository, tmp_path_factory.mktemp("micro-local"))
-    return make_table(folder, os.environ, "--cores", "2")
+    make_table(folder, os.environ, "--cores", "2")
+    return folder

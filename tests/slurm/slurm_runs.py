@@ -24,6 +24,12 @@ def copy_of(repository: Path, folder: Path) -> Path:
     return folder
 
 
+def again(project: Path, folder: Path) -> Path:
+    """A copy of a copy: the same sources, whatever has become of the checkout since, and nothing computed."""
+    computed = shutil.ignore_patterns("results", ".snakemake", ".cache", "__pycache__")
+    return Path(shutil.copytree(project, folder, ignore=computed))
+
+
 def make_table(folder: Path, environment: Mapping[str, str], *where: str) -> Path:
     """The micro table, made in a checkout by the command that a person types."""
     command = [str(Path(sys.executable).parent / "snakemake"), *where, TARGET, "--config", "scale=micro"]
