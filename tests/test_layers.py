@@ -34,7 +34,17 @@ OUTSIDE = {
     "evaluation": CORE | PLAN | DATA | {"jinja2", "lm-eval", "numpy", "safetensors"},
     "analysis": PLAN | {"matplotlib", "pandas", "rich", "scipy", "statsmodels"},
     "tracking": PLAN
-    | {"matplotlib", "mlflow", "mlflow-skinny", "mlflow-tracing", "pandas", "rich", "scipy", "statsmodels"},
+    | {
+        "matplotlib",
+        "mlflow",
+        "mlflow-skinny",
+        "mlflow-tracing",
+        "pandas",
+        "rich",
+        "scipy",
+        "sqlalchemy",
+        "statsmodels",
+    },
 }
 # rooms that have to work, every module of them, where only these and what they require are installed
 ALONE = {

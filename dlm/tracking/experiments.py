@@ -33,7 +33,7 @@ A run is one training; its name is the checkpoint's.
 | `loss/train` | loss on the training rows, by optimiser update; lower is better |
 | `loss/held_out` | loss on rows that are not trained on; lower is better |
 | `optimiser/…` | learning rate, norm of the gradient before clipping |
-| `training_seconds` | seconds from the first update to the last |
+| `training_seconds` | seconds from beginning to end, interruptions included |
 """
 
 

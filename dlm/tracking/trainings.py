@@ -107,7 +107,8 @@ def _clock(made_from: Mapping[str, Any], count: int, finished: int) -> tuple[int
     times = [round(1000 * time) for time in clock.get("times", [])]
     if len(times) != count or "began" not in clock or not times:
         return finished, [finished] * count, finished
-    return round(1000 * clock["began"]), times, max(times[-1], round(1000 * clock.get("ended", 0)))
+    # A training that went on after an interruption began at its first record, not when it was taken up again.
+    return min(round(1000 * clock["began"]), times[0]), times, max(times[-1], round(1000 * clock.get("ended", 0)))
 
 
 def _note(folder: Path, scale: str, manifest: Mapping[str, Any]) -> str:

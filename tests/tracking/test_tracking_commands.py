@@ -59,6 +59,7 @@ def test_a_damaged_store_is_one_line(project: Path) -> None:
     done = subprocess.run(command("sync"), cwd=project, env=surroundings(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stderr.startswith("error: sqlite:///") and done.stderr.count("\n") == 1
+    assert "file is not a database" in done.stderr and "can be deleted, a sync makes it again" in done.stderr
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from tracking_examples import BEGAN, CURVE, Shown, cell, change_scores, small_pr
 
 from dlm.analysis.estimates import estimate
 from dlm.errors import DataError
+from dlm.files import read_json, write_json
 from dlm.tracking import sync
 from dlm.tracking.store import Store
 
@@ -272,3 +273,26 @@ def test_an_experiment_explains_itself(project: Path, shown: Shown) -> None:
     sync(project)
     kept = shown.client.get_experiment_by_name(f"dlm/{shown.scale}/evaluations").tags["mlflow.sharedViewState.dlm"]
     assert kept == mine, "what a person saved stays"
+
+
+@pytest.mark.parametrize(
+    ("clock", "length", "times"),
+    [
+        # taken up again after an interruption: it began at its first record
+        ({"began": BEGAN + 50, "times": [BEGAN + n for n in range(6)], "ended": BEGAN + 60}, 60_000, 4),
+        # a manifest without times: everything happened when it was written
+        (None, 0, 1),
+    ],
+)
+def test_the_times_of_a_training_that_has_no_plain_ones(
+    project: Path, scale: str, clock: dict[str, Any] | None, length: int, times: int
+) -> None:
+    path = project / "results" / scale / "checkpoints" / "base" / "manifest.json"
+    manifest = read_json(path)
+    manifest["made_from"]["clock"] = clock
+    write_json(path, manifest)
+    sync(project)
+    shown = Shown(f"sqlite:///{project / '.mlflow' / 'mlflow.db'}", scale)
+    run = shown.runs("trainings")["base"]
+    assert run.info.end_time - run.info.start_time == length
+    assert len({point[2] for point in shown.curve(run, "loss/train")}) == times
