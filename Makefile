@@ -38,7 +38,7 @@ env: ## make the environment, or bring it up to date
 # SNAKEMAKE_FLAGS='-n': passed on to Snakemake
 table1: env ## the environment, then results/tables/table1.csv
 	@$(inside) snakemake --cores $(CORES) results/tables/$@.csv $(SNAKEMAKE_FLAGS) $(if $(SCALE),--config scale=$(SCALE))
-	@echo && echo results/tables/$@.md && echo && cat results/tables/$@.md
+	@if [ -f results/tables/$@.md ]; then printf '\n%s\n\n' results/tables/$@.md; cat results/tables/$@.md; fi
 
 # PYTEST_FLAGS='-k sampler': passed on to pytest
 test: env ## the environment, then the test suite

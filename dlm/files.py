@@ -159,7 +159,8 @@ def read_manifest(folder: str | Path, *, verify: bool = True) -> dict[str, Any]:
     """
     folder = Path(folder)
     manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT:
+    whole = isinstance(manifest, dict) and {"kind", "digest", "files", "made_from"} <= set(manifest)
+    if not whole or manifest.get("format") != MANIFEST_FORMAT:
         raise DataError(f"{folder / MANIFEST}: not a {MANIFEST_FORMAT} manifest; delete it and run again")
     if verify:
         fault = CheckpointError if manifest["kind"] == "checkpoint" else DataError

@@ -128,7 +128,7 @@ def _training_rows(
     misses = 0
     while len(rows) < settings.rows[kind.name]:
         key = kind.draw(draws)
-        usable = key is not None and side(key) == "train" and key not in held_keys
+        usable = key is not None and key not in held_keys and all(side(each) == "train" for each in kind.covers(key))
         content = _content(kind, str(key), settings.style, wording) if usable else None
         if content is not None and contents(content)[0] not in held_prompts:
             rows.append({"id": f"{kind.name}-{len(rows)}", **content})

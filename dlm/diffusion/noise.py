@@ -27,7 +27,7 @@ def uniform(seed: int, streams_B: Tensor, length: int, *counters: int | Tensor) 
         counters: further coordinates, such as a step: whole numbers, or int64 tensors [B].
 
     Returns:
-        float64 [B, L] on the device of ``streams_B``, in (0, 1): multiples of 2**-53 shifted by 2**-54, so neither end
+        float64 [B, L] on the device of ``streams_B``, in (0, 1): odd multiples of 2**-53, so neither end
         is ever drawn and a logarithm is always finite.
     """
     device = streams_B.device
@@ -38,7 +38,7 @@ def uniform(seed: int, streams_B: Tensor, length: int, *counters: int | Tensor) 
         state_B = _mix(state_B + value_B + _GOLDEN)
     position_L = torch.arange(1, length + 1, device=device, dtype=torch.int64)
     bits_BL = _mix(state_B[:, None] + position_L[None, :] * _GOLDEN)
-    return (_shift(bits_BL, 11).to(torch.float64) + 0.5) * 2.0**-53
+    return (_shift(bits_BL, 12).to(torch.float64) + 0.5) * 2.0**-52
 
 
 def gumbel(seed: int, streams_B: Tensor, length: int, *counters: int | Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def _choose(document: Document, value: Any, union: Any, path: PathKey) -> Any:
         kinds = {_kind_of(member): member for member in classes}
         if "kind" not in value:
             raise document.error(path, f"missing key 'kind'; {did_you_mean('', kinds)}")
-        if value["kind"] not in kinds:
+        if not isinstance(value["kind"], str) or value["kind"] not in kinds:
             raise document.error((*path, "kind"), f"unknown '{value['kind']}'; {did_you_mean(value['kind'], kinds)}")
         return kinds[value["kind"]]
     rest = [member for member in members if member is not types.NoneType and member not in classes]

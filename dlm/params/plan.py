@@ -14,6 +14,7 @@ from dlm.errors import SettingsError, did_you_mean
 from dlm.files import MANIFEST, digest
 from dlm.params.schema import Params, load_params
 from dlm.settings import (
+    FixedTestSet,
     LikelihoodSettings,
     SamplerSettings,
     Scratch,
@@ -117,8 +118,10 @@ class Plan:
         )
 
     def data_inputs(self, name: str) -> list[str]:
-        """Manifests that preparing ``name`` reads: the corpora of a tokenizer."""
+        """Files that preparing ``name`` reads: the corpora of a tokenizer, a test set's copy on this machine."""
         data = self.entry("data", name)
+        if isinstance(data, FixedTestSet):
+            return [data.path] if data.path else []
         return [self.layout.manifest("data", corpus) for corpus in data.corpora] if _is_tokenizer(data) else []
 
     def checkpoint_inputs(self, name: str) -> list[str]:
@@ -147,6 +150,12 @@ class Plan:
     def table_models(self, table: str) -> list[str]:
         """Names of the checkpoints in a table, each once."""
         return list(dict.fromkeys(row.model for row in self.entry("tables", table).rows))
+
+    def table_inputs(self, table: str) -> list[str]:
+        """Files that a table reads: its models' scores, and the published figures where it is compared with them."""
+        scores = [self.layout.manifest("scores", model) for model in self.table_models(table)]
+        figures = [str(self.layout.root / "data" / "published" / "published.csv")]
+        return scores + (figures if self.entry("tables", table).published else [])
 
     def checkpoints_of_kind(self, kind: str) -> list[str]:
         """Names of the checkpoints of a kind (`train`, `convert`, `hub`)."""

@@ -100,7 +100,16 @@ def _value(node: yaml.Node, path: PathKey, document: Document) -> Any:
         return _mapping(node, path, document)
     if isinstance(node, yaml.SequenceNode):
         return [_value(child, (*path, index), document) for index, child in enumerate(node.value)]
-    return yaml.SafeLoader("").construct_object(node)
+    return _plain(node, path, document)
+
+
+def _plain(node: yaml.Node, path: PathKey, document: Document) -> Any:
+    """Return the value of a scalar; one that YAML takes for something it is not is named."""
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (yaml.YAMLError, ValueError) as error:
+        problem = f"cannot be read as YAML ({' '.join(str(error).split())[:120]}); put it in quotes"
+        raise document.error(path, problem) from error
 
 
 def _mapping(node: yaml.MappingNode, path: PathKey, document: Document) -> dict[str, Any]:
@@ -109,9 +118,11 @@ def _mapping(node: yaml.MappingNode, path: PathKey, document: Document) -> dict[
     for key_node, child in node.value:
         if key_node.tag == "tag:yaml.org,2002:merge":
             for source in child.value if isinstance(child, yaml.SequenceNode) else [child]:
+                if not isinstance(source, yaml.MappingNode):
+                    raise document.error(path, "'<<' must name a mapping, as in '<<: *name'")
                 merged = {**_value(source, path, document), **merged}
             continue
-        key = str(yaml.SafeLoader("").construct_object(key_node))
+        key = str(_plain(key_node, path, document))
         place = (*path, key)
         document.places[place] = (document.file, key_node.start_mark.line + 1)
         if key in own:

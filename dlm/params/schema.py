@@ -28,6 +28,7 @@ from dlm.settings import (
     TokenizerData,
     TrainedCheckpoint,
 )
+from dlm.settings.checks import at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,9 @@ class Params:
     tables: dict[str, Table] = field(default_factory=dict)
     """Tables by name: `results/tables/<name>.csv`."""
 
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0)
+
 
 def load_params(scale: str, root: str | Path = ".") -> Params:
     """Read and check ``<root>/params/<scale>.yaml``.
@@ -81,6 +85,16 @@ def root_architecture(params: Params, checkpoint: str) -> Scratch | None:
             return entry.start
         entry = params.checkpoints[entry.start]
     return None
+
+
+def is_causal(params: Params, checkpoint: str) -> bool:
+    """Return whether a checkpoint's attention is causal: an autoregressive network that was never converted."""
+    entry = params.checkpoints[checkpoint]
+    while isinstance(entry, TrainedCheckpoint):
+        if isinstance(entry.start, Scratch):
+            return entry.start.causal
+        entry = params.checkpoints[entry.start]
+    return False
 
 
 class _Checker:
@@ -126,6 +140,18 @@ class _Checker:
             if isinstance(entry.start, Scratch):
                 self.tokenizer((*path, "start", "tokenizer"), entry.start.tokenizer)
             self.length(name, entry)
+            self.objective(name, entry)
+
+    def objective(self, name: str, entry: TrainedCheckpoint) -> None:
+        causal = is_causal(self.params, name)
+        kind = self.params.recipes[entry.recipe].objective.kind
+        if causal != (kind == "ar"):
+            attention, needed = ("causal", "ar") if causal else ("bidirectional", "mdlm")
+            raise self.document.error(
+                ("checkpoints", name, "recipe"),
+                f"'{entry.recipe}' has objective '{kind}', but the network's attention is {attention}; use a recipe of "
+                f"objective '{needed}', or convert the start first",
+            )
 
     def starts(self, name: str) -> None:
         seen = [name]
@@ -173,6 +199,8 @@ class _Checker:
         for index, row in enumerate(table.rows):
             path = ("tables", name, "rows", index, "model")
             self.known(path, row.model, self.params.checkpoints, "checkpoint")
+            if is_causal(self.params, row.model):
+                raise self.document.error(path, f"'{row.model}' is autoregressive; name a checkpoint converted from it")
             for task in self.fitting(name, row.model):
                 self.answer_fits(row.model, task)
 

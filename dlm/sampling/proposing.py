@@ -66,8 +66,8 @@ def probability_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tenso
 
 def random_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
     """Score by a uniform number, float64 [N]: commits open positions in random order."""
-    # The offset keeps these numbers apart from the Gumbel noise of the same position.
-    return uniform(where.seed + 1, where.stream_N, 1, where.step, where.position_N)[:, 0]
+    # The last counter keeps these numbers apart from the Gumbel noise of the same position.
+    return uniform(where.seed, where.stream_N, 1, where.step, where.position_N, 1)[:, 0]
 
 
 SCORES = {"low_confidence": probability_score, "random": random_score}

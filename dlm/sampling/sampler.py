@@ -6,6 +6,7 @@ Shapes: B rows, L canvas positions, S positions of a block, N open positions, V 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -36,6 +37,12 @@ def default_settings(denoiser: Denoiser) -> SamplerSettings:
         selector=EvenSelector(**parts.pop("selector")),
         **parts,
     )
+
+
+def stream_of(tokens: Sequence[int]) -> int:
+    """Return the key of a prompt's random numbers: 63 bits of the sha256 of its token ids."""
+    text = ",".join(map(str, tokens)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
 class Sampler:
@@ -70,7 +77,7 @@ class Sampler:
 
         Args:
             prompts: texts (encoded as they stand, without special tokens) or token ids, of any lengths.
-            streams: key of each prompt's random numbers; None: its index.
+            streams: key of each prompt's random numbers; None: a hash of its tokens, so that its place does not matter.
             progress: called with the number of prompts just answered.
 
         Returns:
@@ -80,7 +87,7 @@ class Sampler:
             SettingsError: a prompt is empty, out of the vocabulary, or too long; the message gives its index.
         """
         encoded = [self._encode(index, prompt) for index, prompt in enumerate(prompts)]
-        keys = list(range(len(encoded))) if streams is None else list(streams)
+        keys = [stream_of(tokens) for tokens in encoded] if streams is None else list(streams)
         # Neighbours in length share a batch, so little of it is padding.
         order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
         answers: dict[int, Sample] = {}

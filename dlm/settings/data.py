@@ -160,6 +160,8 @@ class TokenizerData:
 
     def __post_init__(self) -> None:
         at_least("vocab_size", self.vocab_size, 300)
+        if not self.corpora:
+            raise SettingsError("corpora is empty; name at least one prepared mixture")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +187,8 @@ class FixedTestSet:
     def __post_init__(self) -> None:
         if self.repository.count("/") != 1:
             raise SettingsError(f"repository must read 'owner/name', got '{self.repository}'")
+        if self.rows is not None:
+            at_least("rows", self.rows, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dlm.errors import SettingsError
 from dlm.settings.checks import at_least, between
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -81,3 +82,9 @@ class Table:
     """Names under `tasks`, in the order of the columns."""
     published: str | None = None
     """Name of the table in the published figures; None: nothing to compare with."""
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise SettingsError("tasks is empty; name at least one task")
+        if not self.rows:
+            raise SettingsError("rows is empty; give at least one model")

@@ -103,7 +103,7 @@ class HubCheckpoint:
     repository: str
     """Hub id, `organisation/name`."""
     revision: str
-    """Branch, tag or commit; the commit that it resolves to is recorded in the manifest."""
+    """Branch, tag or commit."""
 
     def __post_init__(self) -> None:
         if self.repository.count("/") != 1:

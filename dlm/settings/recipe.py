@@ -136,6 +136,8 @@ class Recipe:
         above("max_grad_norm", self.max_grad_norm, 0)
         between("warmup_ratio", self.warmup_ratio, 0, 1)
         at_least("weight_decay", self.weight_decay, 0)
+        between("adam_beta2", self.adam_beta2, 0, 1)
+        at_least("checkpoint_seconds", self.checkpoint_seconds, 0)
         if self.micro_batch_size is not None and (self.micro_batch_size < 1 or self.batch_size % self.micro_batch_size):
             raise SettingsError(
                 f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}"

@@ -5,6 +5,7 @@ A setting that does not apply to a part does not exist on it, so it cannot be wr
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -134,3 +135,5 @@ class ExecutionSettings:
     def __post_init__(self) -> None:
         at_least("batch_size", self.batch_size, 1)
         between("threads", self.threads, 1, 256)
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            raise SettingsError(f"device must be auto, cpu, mps, cuda or cuda:<number>, got '{self.device}'")

@@ -84,10 +84,11 @@ class Collator:
     Args:
         filler_id: id that pads.
         train_filler: whether the filler is visible and trained (``filler: eos``), or hidden and ignored.
+        skip_first: whether the first token does not count: nothing precedes it that could predict it.
     """
 
-    def __init__(self, filler_id: int, train_filler: bool) -> None:
-        self.filler_id, self.train_filler = filler_id, train_filler
+    def __init__(self, filler_id: int, train_filler: bool, *, skip_first: bool = False) -> None:
+        self.filler_id, self.train_filler, self.skip_first = filler_id, train_filler, skip_first
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Return tokens int64 [B, L], labels int64 [B, L] (-100 where not trained), attention bool [B, L], rows [B]."""
@@ -99,7 +100,7 @@ class Collator:
             tokens_BL[row, : len(example.tokens)] = torch.tensor(example.tokens)
         position_L = torch.arange(length)
         real_BL = torch.ones_like(tokens_BL, dtype=torch.bool) if self.train_filler else position_L < size_B[:, None]
-        trainable_BL = real_BL & (position_L >= prompt_B[:, None])
+        trainable_BL = real_BL & (position_L >= prompt_B[:, None].clamp(min=int(self.skip_first)))
         return {
             "tokens": tokens_BL,
             "labels": tokens_BL.masked_fill(~trainable_BL, -100),

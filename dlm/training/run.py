@@ -17,7 +17,7 @@ from dlm.errors import DataError
 from dlm.files import digest, replacing_folder, write_jsonl
 from dlm.models import Denoiser, pick_device, save_denoiser
 from dlm.progress import Progress
-from dlm.settings import MDLM, ExecutionSettings, LoRA, Recipe, SamplerSettings
+from dlm.settings import MDLM, Autoregressive, ExecutionSettings, LoRA, Recipe, SamplerSettings
 from dlm.training.curves import Curves, Watch
 from dlm.training.examples import Collator, Example, encode_rows
 from dlm.training.optimizer import make_optimizer
@@ -103,7 +103,10 @@ def count_steps(recipe: Recipe, examples: int) -> int:
     if recipe.steps is not None:
         return recipe.steps
     assert recipe.epochs is not None
-    return max(1, math.ceil(recipe.epochs * (examples // recipe.batch_size)))
+    # As the Trainer counts: whole micro-batches, and the last update of an epoch may be a short one.
+    micro = recipe.micro_batch_size or recipe.batch_size
+    updates = math.ceil((examples // micro) / (recipe.batch_size // micro))
+    return max(1, math.ceil(recipe.epochs * updates))
 
 
 def _adapt(denoiser: Denoiser, lora: LoRA | None, seed: int) -> Any:
@@ -149,7 +152,11 @@ def _trainer(
         args=training_arguments(recipe, _work_folder(out), steps, seed, execution),
         train_dataset=list(examples),
         eval_dataset=list(checks),
-        data_collator=Collator(tokenizer.eos_token_id if train_filler else tokenizer.pad_token_id, train_filler),
+        data_collator=Collator(
+            tokenizer.eos_token_id if train_filler else tokenizer.pad_token_id,
+            train_filler,
+            skip_first=isinstance(recipe.objective, Autoregressive),
+        ),
         optimizers=(make_optimizer(denoiser, recipe), None),
         callbacks=[curves],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from dlm.diffusion import autoregressive_loss, mdlm_loss, normalise
+from dlm.errors import SetupError
 from dlm.settings import MDLM, ExecutionSettings, Recipe
 
 _EVALUATION_STREAM = 1 << 40  # keeps the noise of held-out rows apart from that of training rows
@@ -62,6 +64,14 @@ class DiffusionTrainer(Trainer):
             step=self.state.global_step if model.training else 0,
         )
 
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Return the held-out rows, all of them: only training drops an incomplete batch."""
+        self.args.dataloader_drop_last = False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = True
+
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Tensor], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Tensor, None, None]:
@@ -73,19 +83,24 @@ class DiffusionTrainer(Trainer):
         """Save the weights of an unfinished training, tied ones once."""
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
+        assert isinstance(self.model, nn.Module)
         save_model(self.model, str(folder / SAFE_WEIGHTS_NAME))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load what :meth:`_save` saved."""
-        load_model(model or self.model, str(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
+        target = model or self.model
+        assert isinstance(target, nn.Module)
+        load_model(target, str(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
 
 
 def training_arguments(
     recipe: Recipe, work: Path, steps: int, seed: int, execution: ExecutionSettings
 ) -> TrainingArguments:
     """Translate a recipe into the Trainer's arguments."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SetupError("WORLD_SIZE is above 1, but trainings run in one process so far; start one process")
     micro = recipe.micro_batch_size or recipe.batch_size
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(work),
         max_steps=steps,
         per_device_train_batch_size=micro,
@@ -112,3 +127,5 @@ def training_arguments(
         dataloader_drop_last=True,
         logging_nan_inf_filter=False,
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # more would split each batch over all visible GPUs
+    return arguments

@@ -161,3 +161,13 @@ def test_another_process_makes_the_same_rows():
     first = made("1")
     assert len(first.strip()) == len(digest(""))
     assert made("2") == first
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_no_training_text_holds_a_test_progression_with_its_answer(style):
+    documents = problem_documents(GeneratedProblems(problem="number_choice", rows=128, seed=14), DEFAULT)
+    rows = mixture_rows(GeneratedMixture(style=style, rows={"number_choice": 3000}, seed=1), DEFAULT).train
+    texts = [f" {' '.join(text.split())} ".replace(".", " ") for row in rows for text in contents(row)]
+    for item in documents:
+        given_away = f" {item['sequence']} {item['answer']} "
+        assert not any(given_away in text for text in texts)

@@ -33,7 +33,7 @@ def load(folder):
 
 
 def settings(template, size=SIZE):
-    return TokenizerData(corpora=(), vocab_size=size, template=template)
+    return TokenizerData(corpora=("corpus",), vocab_size=size, template=template)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ import sys
 from dlm.data.tokenizer import train_tokenizer
 from dlm.settings.data import TokenizerData
 texts = [line for line in sys.stdin.read().split("\\x1e")]
-train_tokenizer(TokenizerData(corpora=(), vocab_size=512, template="llada"), texts, sys.argv[1])
+train_tokenizer(TokenizerData(corpora=("corpus",), vocab_size=512, template="llada"), texts, sys.argv[1])
 assert "torch" not in sys.modules
 """
 

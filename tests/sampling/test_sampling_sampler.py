@@ -80,6 +80,13 @@ def test_company_and_order_do_not_change_an_answer(chosen: SamplerSettings) -> N
         assert a.tokens == b.tokens == c.tokens
 
 
+def test_the_place_of_a_prompt_does_not_change_its_random_answer() -> None:
+    denoiser, chosen = small_denoiser(), settings(proposer=Proposer(temperature=1.0))
+    forwards = Sampler(denoiser, chosen).sample(PROMPTS)
+    backwards = Sampler(denoiser, chosen).sample(PROMPTS[::-1])[::-1]
+    assert [sample.tokens for sample in forwards] == [sample.tokens for sample in backwards]
+
+
 def test_the_seed_and_the_stream_change_a_random_answer() -> None:
     denoiser, chosen = small_denoiser(sharpness=0.5), settings(proposer=Proposer(temperature=2.0))
     drawn = {

@@ -89,7 +89,7 @@ def configuration(root: Path, user: str, min_job_age: int) -> str:
 class Cluster:
     """The daemons of one private cluster, from `start()` to `stop()`."""
 
-    def __init__(self, root: Path, min_job_age: int = 300) -> None:
+    def __init__(self, root: Path, min_job_age: int = 3600) -> None:
         self.root = root
         self.min_job_age = min_job_age
         self.daemons: list[subprocess.Popen[bytes]] = []

@@ -30,9 +30,15 @@ def again(project: Path, folder: Path) -> Path:
     return Path(shutil.copytree(project, folder, ignore=computed))
 
 
+def command(*where: str) -> list[str]:
+    """The command that a person types for the micro table."""
+    return [str(Path(sys.executable).parent / "snakemake"), *where, TARGET, "--config", "scale=micro"]
+
+
 def make_table(folder: Path, environment: Mapping[str, str], *where: str) -> Path:
-    """The micro table, made in a checkout by the command that a person types."""
-    command = [str(Path(sys.executable).parent / "snakemake"), *where, TARGET, "--config", "scale=micro"]
-    done = subprocess.run(command, cwd=folder, env=dict(environment), capture_output=True, text=True, timeout=1500)
+    """The micro table, made in a checkout."""
+    done = subprocess.run(
+        command(*where), cwd=folder, env=dict(environment), capture_output=True, text=True, timeout=1500
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / TARGET

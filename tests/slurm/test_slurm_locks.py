@@ -8,7 +8,6 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 from slurm_toy import Toy, eventually
 
 
@@ -61,10 +60,9 @@ def test_a_machine_that_was_started_anew_has_no_living_owners(local_toy: Toy) ->
     local_toy.run("part1.txt", executor="none").good()
 
 
-@pytest.mark.parametrize("content", [{"boot": "another", "host": "elsewhere"}])
-def test_another_machines_owner_may_live(local_toy: Toy, content: Mapping[str, str]) -> None:
+def test_another_machines_owner_may_live(local_toy: Toy) -> None:
     start_and_kill(local_toy)
-    alter_claim(local_toy, content)
+    alter_claim(local_toy, {"boot": "another", "host": "elsewhere"})
     refused = local_toy.run("part1.txt", executor="none")
     assert refused.wait() == 1
     assert "on elsewhere" in refused.text

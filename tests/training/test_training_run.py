@@ -16,6 +16,7 @@ from dlm.models import Denoiser, load_denoiser, make_denoiser
 from dlm.settings import MDLM, Autoregressive, ExecutionSettings, LoRA, Recipe
 from dlm.training import train
 from dlm.training.run import count_steps
+from dlm.training.trainer import DiffusionTrainer
 
 CPU = ExecutionSettings(device="cpu")
 ROWS = [{"id": n, "text": " ".join("abcdefgh"[(n + i) % 8] for i in range(7))} for n in range(64)]
@@ -81,8 +82,7 @@ def test_adapters_are_merged_into_a_plain_checkpoint(tmp_path: Path) -> None:
     assert changed and all("_proj" in key for key in changed)
 
 
-def test_the_tokens_of_the_prompt_are_never_trained(tmp_path: Path) -> None:
-    """With response-only loss, changing what stands in the prompt's labels cannot matter: they carry no loss."""
+def test_the_response_is_what_is_learned(tmp_path: Path) -> None:
     rows = [
         {"id": n, "messages": [{"role": "user", "content": "b c"}, {"role": "assistant", "content": "a d e"}]}
         for n in range(8)
@@ -102,6 +102,39 @@ def test_the_tokens_of_the_prompt_are_never_trained(tmp_path: Path) -> None:
     tokens = torch.tensor([[5, 6, 2, 4, 1, 1, 1]])
     scores = load_denoiser(tmp_path / "m").logits(tokens, None, tokens == 1).argmax(1)
     assert scores.tolist() == [7, 8, 2]
+
+
+def test_the_prompt_is_never_masked_and_never_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"id": n, "messages": [{"role": "user", "content": "b c"}, {"role": "assistant", "content": "a d e"}]}
+        for n in range(8)
+    ]
+    seen: list[torch.Tensor] = []
+    forward = Denoiser.forward
+
+    def watched(self: Denoiser, tokens: torch.Tensor, attention: Any, at: torch.Tensor) -> torch.Tensor:
+        seen.append(at | (tokens == self.mask_token_id))
+        return forward(self, tokens, attention, at)
+
+    monkeypatch.setattr(Denoiser, "forward", watched)
+    chosen = recipe(loss_on="response", steps=6)
+    train("m", start(), rows, rows, chosen, out=tmp_path / "m", seed=0, execution=CPU, made_from={})
+    touched = torch.cat(seen)
+    assert not touched[:, :4].any()
+    assert touched[:, 4:].any()
+
+
+def test_every_held_out_row_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    step = DiffusionTrainer.prediction_step
+
+    def watched(self: Any, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
+        counted.append(len(inputs["tokens"]))
+        return step(self, model, inputs, *rest, **more)
+
+    monkeypatch.setattr(DiffusionTrainer, "prediction_step", watched)
+    run(tmp_path / "m", recipe(evaluations=1, evaluation_rows=7))
+    assert sum(counted) == 7
 
 
 def test_the_manifest_says_what_made_it(tmp_path: Path) -> None:
@@ -134,4 +167,5 @@ def test_too_few_rows_are_refused(tmp_path: Path) -> None:
 
 def test_epochs_count_whole_batches() -> None:
     assert count_steps(recipe(steps=None, epochs=2), 11) == 4
+    assert count_steps(recipe(steps=None, epochs=2, micro_batch_size=1), 11) == 6
     assert count_steps(recipe(steps=None, epochs=0.5), 16) == 2

@@ -35,6 +35,12 @@ def published(project: Path) -> bytes:
     return (project / "results" / "tables" / "table1.csv").read_bytes()
 
 
+def digests(project: Path, step: str) -> dict[str, str]:
+    found = sorted((project / "results" / "micro" / step).glob("*/manifest.json"))
+    assert found
+    return {path.parent.name: json.loads(path.read_text())["digest"] for path in found}
+
+
 @pytest.fixture(scope="module")
 def project(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_of(repository, tmp_path_factory.mktemp("micro") / "first")
@@ -137,3 +143,5 @@ def test_another_clone_makes_the_same_bytes(project: Path, repository: Path, tmp
     other = copy_of(repository, tmp_path / "second")
     assert make(other, "--config", "scale=micro", cores=1).returncode == 0
     assert published(other) == published(project)
+    for step in ("data", "checkpoints"):
+        assert digests(other, step) == digests(project, step)

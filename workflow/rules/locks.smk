@@ -37,14 +37,22 @@ def claim(folder):
     return stream
 
 
+def owner_of(path):
+    """What a claim says of its owner."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {"host": "an unknown machine", "boot": "unknown", "pid": "unknown"}
+
+
 def is_dead(path):
     """Whether the owner of a claim is certainly dead."""
+    owner = owner_of(path)
     with contextlib.suppress(OSError), open(path, "r+") as stream:
-        owner = json.load(stream)
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Another machine's lock need not be visible here. One that has been started anew has lost its processes.
         return owner["boot"] == boot() or owner["host"] == platform.node()
-    return False
+    return not path.exists()
 
 
 def release_dead_locks(folder):
@@ -54,7 +62,7 @@ def release_dead_locks(folder):
         if "--unlock" in sys.argv or is_dead(path):
             path.unlink(missing_ok=True)
         else:
-            others.append(json.loads(path.read_text()))
+            others.append(owner_of(path))
     locks = folder / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         for owner in others:

@@ -1,6 +1,7 @@
 # What to run: the params of the asked-for scale, read and checked before any job starts.
 
 import os
+import shlex
 import sys
 
 from dlm.analysis.publish import drop_stale
@@ -21,7 +22,7 @@ except DlmError as error:
     # Snakemake would print a traceback for any exception that leaves a Snakefile.
     os._exit(error.exit_code)
 
-DLM = f"{sys.executable} -m dlm"
+DLM = f"{shlex.quote(sys.executable)} -m dlm"
 
 
 wildcard_constraints:

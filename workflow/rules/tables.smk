@@ -6,14 +6,15 @@ SUFFIXES = (".csv", ".md", ".lineage.json")
 def scale_tables(wildcards):
     """The scale's own table, read when the published one is asked for: a stale published copy is dropped first."""
     # However it came to be there, a copy that is not this scale's table must not survive being asked for.
-    if workflow.is_main_process and not workflow.dryrun:
+    runs = workflow.is_main_process and workflow.executor_plugin is not None and not workflow.dryrun
+    if runs:
         drop_stale(PLAN.layout.tables, PLAN.layout.published, [wildcards.name])
     return [str(PLAN.layout.tables / f"{wildcards.name}{suffix}") for suffix in SUFFIXES]
 
 
 rule table:
     input:
-        lambda w: [PLAN.layout.manifest("scores", model) for model in PLAN.table_models(w.name)],
+        lambda w: PLAN.table_inputs(w.name),
     output:
         expand(str(PLAN.layout.tables / "{{name}}{suffix}"), suffix=SUFFIXES),
     log:

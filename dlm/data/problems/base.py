@@ -56,6 +56,9 @@ class Kind(Protocol):
     def build(self, key: str, random: Random) -> Problem:
         """Return the problem of ``key``; ``random`` chooses names, wording and order only."""
 
+    def covers(self, key: str) -> Iterator[str]:
+        """Yield the keys of every problem that the text of ``key`` gives away, its own first or among them."""
+
     def request(self, key: str, random: Random) -> tuple[str, str]:
         """Return a simple request about the matter of ``key`` and its direct answer, unlike the question itself."""
 

@@ -61,6 +61,10 @@ class CountdownKind:
         numbers, target = read_key(key)
         return make_problem(shuffled(random, numbers), target, self.settings.operators, pick(random, 2) == 1)
 
+    def covers(self, key: str) -> Iterator[str]:
+        """Yield ``key``: no other problem is contained in it."""
+        yield key
+
     def request(self, key: str, random: Random) -> tuple[str, str]:
         """Ask for the value of the expression, or of one step of it."""
         numbers, target = read_key(key)

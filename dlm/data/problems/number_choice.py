@@ -10,15 +10,13 @@ from collections.abc import Iterator
 from functools import cached_property
 from random import Random
 
-from dlm.data.chance import between, choose, pick, shuffled
+from dlm.data.chance import choose, pick, shuffled
 from dlm.data.problems.base import Problem
 from dlm.settings.data import NumberChoice
 
 CHOICES = 4
 LENGTHS = range(3, 7)
 """How many terms may be shown."""
-LONGEST = 12
-"""Most terms of a progression in a statement."""
 
 
 class NumberChoiceKind:
@@ -52,9 +50,16 @@ class NumberChoiceKind:
             question=f"What comes next? {shown}",
             reasoning=f"{last} {'+' if step > 0 else '-'} {abs(step)} = {following}",
             answer=str(following),
-            statement=self._statement(start, step, length + 1, random),
+            statement=f"{shown} {following}",
             fields={"sequence": shown, "choices": [str(choice) for choice in choices], "gold": gold},
         )
+
+    def covers(self, key: str) -> Iterator[str]:
+        """Yield the progressions that lie within that of ``key``, its continuation included."""
+        start, step, length = _read(key)
+        for shorter in LENGTHS:
+            for skipped in range(length - shorter + 1):
+                yield f"{start + skipped * step}{step:+d}x{shorter}"
 
     def request(self, key: str, random: Random) -> tuple[str, str]:
         """Ask to count in steps, or for the larger or smaller of two numbers."""
@@ -78,12 +83,6 @@ class NumberChoiceKind:
             for start in range(1, largest + 1)
             if 1 <= start + step * length <= largest
         )
-
-    def _statement(self, start: int, step: int, length: int, random: Random) -> str:
-        """Continue the progression beyond what is asked for, as far as the range allows."""
-        room = (self.settings.max_number - start if step > 0 else start - 1) // abs(step) + 1
-        terms = between(random, length, max(length, min(room, LONGEST)))
-        return " ".join(str(start + step * place) for place in range(terms))
 
 
 def _read(key: str) -> tuple[int, int, int]:

@@ -52,6 +52,10 @@ class SudokuKind:
         (solution,) = solutions(key)
         return make_problem(key, solution, pick(random, 4))
 
+    def covers(self, key: str) -> Iterator[str]:
+        """Yield ``key``: no other problem is contained in it."""
+        yield key
+
     def request(self, key: str, random: Random) -> tuple[str, str]:
         """Ask to repeat two rows of the puzzle, or for the digits that a row lacks."""
         rows = _rows(key)

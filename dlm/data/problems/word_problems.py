@@ -79,6 +79,10 @@ class WordProblemKind:
             fields={"expression": key},
         )
 
+    def covers(self, key: str) -> Iterator[str]:
+        """Yield ``key``: no other problem is contained in it."""
+        yield key
+
     def request(self, key: str, random: Random) -> tuple[str, str]:
         """Ask for one step of the calculation."""
         step, result = choose(random, evaluate(key).steps).split(" = ")

@@ -25,8 +25,9 @@ from snakemake_executor_plugin_submitit.verdicts import Sighting, Verdict, judge
 
 # Seconds before a failed submission is tried again.
 AGAIN_S = (1.0, 3.0)
-# Result files are looked at this often; the queue less often, as the user says.
+# Result files are looked at this often, the queue as the user says; with many jobs each file a little less often.
 TICK_S = 1.0
+TICK_PER_JOB_S = 0.02
 
 
 @dataclass
@@ -134,6 +135,8 @@ class Executor(RemoteExecutor):
         """Report the jobs that have ended, yield the others."""
         if not active_jobs:
             return
+        tick = max(TICK_S, TICK_PER_JOB_S * len(active_jobs))
+        self.next_seconds_between_status_checks = min(tick, self.settings.poll)
         async with self.status_rate_limiter:
             seen = self.look()
         for info in active_jobs:

@@ -25,7 +25,7 @@ class Leftovers:
         self.journal = journal
         self.say = say
         entries = list(journal)
-        self.places = {cluster: place_named(cluster) for cluster in {entry.cluster for entry in entries}}
+        self.places = {cluster: place_of_leftovers(cluster) for cluster in {entry.cluster for entry in entries}}
         seen: dict[str, Sighting] = {}
         for place in self.places.values():
             seen.update(look_patiently(place, entries))
@@ -59,6 +59,14 @@ class Leftovers:
             if time.monotonic() > until:
                 raise WorkflowError(f"{place.title} job {entry.label} was cancelled {LEAVE_S:.0f} s ago and still runs")
             time.sleep(1)
+
+
+def place_of_leftovers(cluster: str) -> Place:
+    """The place of earlier jobs, which has to be within reach."""
+    try:
+        return place_named(cluster)
+    except WorkflowError as error:
+        raise WorkflowError(f"jobs of an earlier start may still run on {cluster}, out of reach: {error}") from error
 
 
 def numbered(entry: Entry, sighting: Sighting | None) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -64,13 +65,19 @@ class Slurm(Place):
         return "ended " + ", ".join(filter(None, [state, exit_code, node and f"on {node}"]))
 
 
-SQUEUE = ("--noheader", "--states=all", "--format=%i|%T|%N|%j")
+# Jobs of hidden partitions as well, and of the last minutes.
+SQUEUE = ("--noheader", "--all", "--states=all", "--format=%i|%T|%N|%j")
+# What people set in their environment for their own looks at the queue.
+HABITS = ("SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_")
 
 
 def ask(*command: str) -> str:
     """What a client of SLURM printed."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(HABITS)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL, env=plain
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NoAnswer(f"{command[0]}: {error}") from error
     if done.returncode:
