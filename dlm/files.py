@@ -21,6 +21,7 @@ from dlm.errors import CheckpointError, DataError, SetupError
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = "dlm-manifest/1"
+SCORES_FORMAT = "dlm-scores/1"
 
 
 @contextlib.contextmanager
@@ -51,17 +52,23 @@ def atomic_open(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def replacing_folder(folder: str | Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``folder``; on success it takes the place of ``folder``, on failure it goes."""
+    """Yield an empty folder beside ``folder`` to fill; put it in its place on success, remove it on failure.
+
+    A kill leaves ``folder`` as it was or absent, never in part; what else it leaves is removed by the next call.
+    """
     folder = Path(folder)
-    draft = folder.parent / f".{folder.name}.part"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    part, old = (folder.with_name(f".{folder.name}.{role}") for role in ("part", "old"))
+    for left in (part, old):
+        shutil.rmtree(left, ignore_errors=True)
+    part.mkdir(parents=True)
     try:
-        yield draft
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(draft, folder)
+        yield part
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        for left in (part, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from dlm.analysis.estimates import TOLERANCE, check_documents, ratio
 from dlm.errors import DataError
+from dlm.files import SCORES_FORMAT
 
-SCORES_FORMAT = "dlm-scores/1"
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "task": str,
     "setting": str,

@@ -98,10 +98,10 @@ def _scale_note(result: TableResult) -> str:
     start = f"Table `{result.name}`, scale `{result.scale}`"
     if result.meaningless:
         return f"{start}: shrunk for tests, **its numbers are meaningless**."
-    if result.table.published is None and result.scale == "paper":
-        return f"{start}: nothing is published that these numbers could be compared with."
-    if result.table.published is None:
+    if result.table.published is None and result.scale == "tiny":
         return f"{start}: tiny stand-ins, not the paper's models; no published number can be compared with these."
+    if result.table.published is None:
+        return f"{start}: nothing is published that these numbers could be compared with."
     return f"{start}: beside the published numbers of `{result.table.published}`."
 
 

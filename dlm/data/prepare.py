@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from dlm.data.mixtures import Row, Split, contents, mixture_rows, problem_docume
 from dlm.data.testsets import fixed_documents
 from dlm.data.tokenizer import train_tokenizer
 from dlm.errors import DataError, SettingsError, did_you_mean
-from dlm.files import read_jsonl, read_manifest, write_jsonl, write_manifest
+from dlm.files import read_jsonl, read_manifest, replacing_folder, write_jsonl, write_manifest
 from dlm.settings.data import (
     DataSettings,
     FixedTestSet,
@@ -40,7 +38,7 @@ def prepare(
     ``made_from`` is the given one, with what only preparing finds out: the ``source`` of a fetched file or hub data
     set, or the digests of the ``corpora``.
     """
-    with _replaced(Path(out_dir)) as folder:
+    with replacing_folder(Path(out_dir)) as folder:
         found = _make(settings, problems, folder, corpora)
         kind = "tokenizer" if isinstance(settings, TokenizerData) else "dataset"
         return write_manifest(folder, kind=kind, name=name, made_from={**made_from, **found})
@@ -103,23 +101,3 @@ def _texts(settings: TokenizerData, corpora: Mapping[str, Path]) -> Iterator[str
         for row in load_rows(corpora[name], "train"):
             yield from contents(row)
             yield from (message["role"] for message in row.get("messages", ()))
-
-
-@contextlib.contextmanager
-def _replaced(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``folder`` to fill; put it in its place on success, remove it on failure.
-
-    A kill leaves ``folder`` as it was or absent, never in part; what else it leaves is removed by the next call.
-    """
-    part, old = (folder.with_name(f".{folder.name}.{role}") for role in ("part", "old"))
-    for left in (part, old):
-        shutil.rmtree(left, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
-    finally:
-        for left in (part, old):
-            shutil.rmtree(left, ignore_errors=True)

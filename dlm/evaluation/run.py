@@ -14,7 +14,7 @@ from dlm.evaluation.chat import Chat, load_tokenizer
 from dlm.evaluation.harness import Outcome, config_digest, load_tasks, read_outcome, run, task_versions
 from dlm.evaluation.records import RECORDS, RecordStore
 from dlm.evaluation.replay import RecordedLM, Used
-from dlm.files import digest, read_manifest, write_json, write_jsonl, write_manifest
+from dlm.files import SCORES_FORMAT, digest, read_manifest, write_json, write_jsonl, write_manifest
 from dlm.provenance import code_version
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from dlm.models import Denoiser
     from dlm.params import Cell
     from dlm.settings import ExecutionSettings
-
-SCORES_FORMAT = "dlm-scores/1"
 
 
 def sample_cells(

@@ -21,8 +21,6 @@ class Conventions:
     """True: the output at position i-1 scores token i; False: the output at i does."""
     objective: str
     """What it was trained with: `mdlm`, `ar`, or `none` for random or freshly converted weights."""
-    padding_side: str = "right"
-    """Side on which batches are padded."""
     sampler: Mapping[str, Any] | None = None
     """The checkpoint's own sampler settings, as plain values; None: the library's."""
 

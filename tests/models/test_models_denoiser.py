@@ -11,7 +11,6 @@ from doubles import small_architecture, small_denoiser, with_conventions, word_t
 from dlm.errors import CheckpointError, SetupError
 from dlm.files import replacing_folder
 from dlm.models import is_bidirectional, load_denoiser, make_denoiser, open_attention, pick_device, save_denoiser
-from dlm.settings import ExecutionSettings
 
 
 def everywhere(tokens: torch.Tensor) -> torch.Tensor:
@@ -138,7 +137,7 @@ def test_logits_that_are_not_numbers_are_refused() -> None:
 @pytest.mark.parametrize("device", ["tpu9", "cuda:99x"])
 def test_an_unknown_device_is_refused(device: str) -> None:
     with pytest.raises(SetupError, match=r"execution\.device"):
-        pick_device(ExecutionSettings(device=device).device)
+        pick_device(device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
