@@ -212,7 +212,7 @@ def _start(plan: Plan, start: Any) -> tuple[Any, dict[str, str]]:
         denoiser = load_denoiser(plan.layout.folder("checkpoints", start))
         return denoiser, {start: denoiser.digest}
     folder = plan.layout.folder("data", start.tokenizer)
-    digest = _digest_of(folder)
+    digest = _digest_of(folder, verify=True)
     made = make_denoiser(
         start.architecture,
         load_tokenizer(folder),
@@ -223,10 +223,11 @@ def _start(plan: Plan, start: Any) -> tuple[Any, dict[str, str]]:
     return made, {start.tokenizer: digest}
 
 
-def _digest_of(folder: Path) -> str:
+def _digest_of(folder: Path, *, verify: bool = False) -> str:
+    """Read a product's digest; whoever reads its rows or weights checks them, and names a damaged line."""
     from dlm.files import read_manifest
 
-    return str(read_manifest(folder)["digest"])
+    return str(read_manifest(folder, verify=verify)["digest"])
 
 
 def _lineage(parents: dict[str, str], settings: Any, **more: Any) -> dict[str, Any]:
