@@ -122,7 +122,8 @@ class Plan:
         data = self.entry("data", name)
         if isinstance(data, FixedTestSet):
             return [data.path] if data.path else []
-        return [self.layout.manifest("data", corpus) for corpus in data.corpora] if _is_tokenizer(data) else []
+        corpora = data.corpora if isinstance(data, TokenizerData) else ()
+        return [self.layout.manifest("data", corpus) for corpus in corpora]
 
     def checkpoint_inputs(self, name: str) -> list[str]:
         """Manifests that making checkpoint ``name`` reads."""
@@ -186,7 +187,3 @@ class Plan:
 def load_plan(scale: str, root: str | Path = ".") -> Plan:
     """Read the params of ``scale`` under ``root`` and lay out its files."""
     return Plan(scale, load_params(scale, root), Layout(scale, Path(root)))
-
-
-def _is_tokenizer(data: Any) -> bool:
-    return isinstance(data, TokenizerData)
