@@ -5,6 +5,7 @@
 // A scenario is a list of steps, each an object with one key:
 //   {"open": address}             go there
 //   {"see": text}                 wait until the text is visible
+//   {"find": selector}            wait until such an element is visible
 //   {"click": text}               click what has this text or label
 //   {"tick": text}                tick the box of the table row with this text
 //   {"count": selector}           report how many elements there are
@@ -34,6 +35,7 @@ await page.addInitScript(() => localStorage.setItem("mlflow.assistant.fab.autoOp
 const does = {
   open: (address) => page.goto(address),
   see: (what) => page.getByText(what).filter({ visible: true }).first().waitFor(),
+  find: (selector) => page.locator(selector).filter({ visible: true }).first().waitFor(),
   click: (what) => page.getByText(what, { exact: true }).or(page.getByLabel(what, { exact: true })).first().click(),
   tick: async (what) => {
     const row = await page.locator(".ag-row", { hasText: what }).first().getAttribute("row-index");
