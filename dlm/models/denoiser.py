@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dlm.errors import CheckpointError
 from dlm.models.conventions import Conventions
+from dlm.models.heads import output_head
 
 
 class Denoiser(nn.Module):
@@ -63,44 +64,56 @@ class Denoiser(nn.Module):
         ids = {self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, end_of_turn_id(self.tokenizer)}
         return frozenset(token for token in ids if token is not None)
 
-    def forward(self, tokens_BL: Tensor, attention_BL: Tensor | None, at_BL: Tensor) -> Tensor:
+    def forward(
+        self, tokens_BL: Tensor, attention: Tensor | None, at_BL: Tensor, positions_BL: Tensor | None = None
+    ) -> Tensor:
         """Score the tokens at the True positions of ``at_BL``.
 
         Args:
             tokens_BL: int64 [B, L].
-            attention_BL: bool [B, L], False at padding; None when there is none.
+            attention: bool [B, L], False at padding; or bool [B, L, L], True where query i (second axis) may see key j
+                (third axis); None when every token sees every other.
             at_BL: bool [B, L].
+            positions_BL: int64 [B, L], position ids; None: the model's own, 0 to L-1.
 
         Returns:
             float32 [N, V], rows in row-major order of ``at_BL``. A shifted model scores position 0, which nothing
             precedes, by its own output, as `right_shift_logits` of ZHZisZZ/dllm does.
         """
-        if attention_BL is not None and bool(attention_BL.all()):
-            attention_BL = None  # a full mask only slows attention down
+        options: dict[str, Any] = {} if positions_BL is None else {"position_ids": positions_BL}
         outputs = self.model.base_model(
-            input_ids=tokens_BL,
-            attention_mask=None if attention_BL is None else attention_BL.long(),
-            use_cache=False,
+            input_ids=tokens_BL, attention_mask=_for_transformers(attention), use_cache=False, **options
         )
         hidden_BLD = outputs.last_hidden_state
         if self.shift:
             hidden_BLD = torch.cat([hidden_BLD[:, :1], hidden_BLD[:, :-1]], dim=1)
-        return self.model.get_output_embeddings()(hidden_BLD[at_BL]).float()
+        return output_head(self.model)(hidden_BLD[at_BL]).float()
 
     @torch.inference_mode()
-    def logits(self, tokens_BL: Tensor, attention_BL: Tensor | None, at_BL: Tensor) -> Tensor:
+    def logits(
+        self, tokens_BL: Tensor, attention: Tensor | None, at_BL: Tensor, positions_BL: Tensor | None = None
+    ) -> Tensor:
         """Score without gradients: :meth:`forward` for inference.
 
         Raises:
             CheckpointError: the model gave a number that is not finite.
         """
-        logits_NV = self(tokens_BL, attention_BL, at_BL)
+        logits_NV = self(tokens_BL, attention, at_BL, positions_BL)
         if not bool(torch.isfinite(logits_NV).all()):
             raise CheckpointError(
                 f"{self.model.config.name_or_path or 'model'}: the logits are not finite; the weights are damaged or "
                 "the number format is too narrow (try dtype: float32)"
             )
         return logits_NV
+
+
+def _for_transformers(attention: Tensor | None) -> Tensor | None:
+    """Turn an attention setting into what transformers expects: int64 [B, L], or bool [B, 1, L, L], or None."""
+    if attention is None:
+        return None
+    if attention.dim() == 3:
+        return attention[:, None]
+    return None if bool(attention.all()) else attention.long()  # a full mask only slows attention down
 
 
 def end_of_turn_id(tokenizer: Any) -> int | None:

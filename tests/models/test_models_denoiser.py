@@ -10,7 +10,16 @@ from doubles import small_architecture, small_denoiser, with_conventions, word_t
 
 from dlm.errors import CheckpointError, SetupError
 from dlm.files import replacing_folder
-from dlm.models import is_bidirectional, load_denoiser, make_denoiser, open_attention, pick_device, save_denoiser
+from dlm.models import (
+    Conventions,
+    Denoiser,
+    is_bidirectional,
+    load_denoiser,
+    make_denoiser,
+    open_attention,
+    pick_device,
+    save_denoiser,
+)
 
 
 def everywhere(tokens: torch.Tensor) -> torch.Tensor:
@@ -144,3 +153,45 @@ def test_an_unknown_device_is_refused(device: str) -> None:
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(SetupError, match="no GPU here"):
         pick_device("cuda")
+
+
+ENCODER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "modernbert", "gpt2", "qwen3"])
+def test_body_and_head_give_the_models_own_logits(model_type: str) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+
+    ids = {f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "cls", "sep")}
+    config = AutoConfig.for_model(model_type, vocab_size=24, **ids, **({} if model_type == "gpt2" else ENCODER))
+    if model_type == "gpt2":
+        config.n_embd, config.n_layer, config.n_head = 32, 2, 4
+    config.is_causal = False
+    classes = AutoModelForMaskedLM if "bert" in model_type else AutoModelForCausalLM
+    model = classes.from_config(config).eval()
+    denoiser = Denoiser(model, None, Conventions(mask_token_id=1, shift=False, objective="none"))
+    tokens, at = torch.randint(4, 24, (3, 10)), torch.rand(3, 10) < 0.5
+    torch.testing.assert_close(denoiser.logits(tokens, None, at), model(input_ids=tokens).logits[at])
+
+
+def test_a_token_sees_what_a_mask_of_pairs_lets_it_see() -> None:
+    denoiser = small_denoiser("qwen2")
+    tokens = torch.randint(4, 24, (2, 6))
+    changed = tokens.clone()
+    changed[:, 4] = (tokens[:, 4] - 3) % 20 + 4
+    pairs = torch.ones(2, 6, 6, dtype=torch.bool)
+    pairs[:, :3, 4] = False
+    # The last positions still see the changed token, and nobody who sees them is among the first three.
+    pairs[:, :3, 3:] = False
+    before, after = (denoiser.logits(seen, pairs, everywhere(seen)).reshape(2, 6, -1) for seen in (tokens, changed))
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert not torch.equal(before[:, 5], after[:, 5])
+
+
+def test_positions_can_be_given() -> None:
+    denoiser = small_denoiser()
+    tokens = torch.randint(4, 24, (1, 6))
+    own = denoiser.logits(tokens, None, everywhere(tokens))
+    positions = torch.arange(6)[None]
+    assert torch.equal(denoiser.logits(tokens, None, everywhere(tokens), positions), own)
+    assert not torch.equal(denoiser.logits(tokens, None, everywhere(tokens), positions * 2), own)

@@ -1,0 +1,21 @@
+"""From the last hidden state to the scores of the tokens: what a model's own forward does after its body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+
+def output_head(model: Any) -> Callable[[Tensor], Tensor]:
+    """Return the function from hidden states [N, D] to logits [N, V] of a transformers model with a language head.
+
+    Decoders project and do no more. Encoders transform first: `cls` of BERT, `lm_head` of RoBERTa, `head` and `decoder`
+    of ModernBERT. Conversion checks, on random tokens, that body and head together give the model's own logits.
+    """
+    if hasattr(model, "cls"):
+        return model.cls
+    if hasattr(model, "head") and hasattr(model, "decoder"):
+        return lambda hidden_ND: model.decoder(model.head(hidden_ND))
+    return getattr(model, "lm_head", None) or model.get_output_embeddings()
