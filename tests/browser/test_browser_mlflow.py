@@ -127,7 +127,10 @@ def test_a_training_shows_its_loss_curve(drive: Drive, links: dict[str, str], tm
     report = drive(
         [
             {"open": links["dlm/two/trainings"]},
-            *({"find": f'.ag-header :text-is("{column}")'} for column in ("recipe", "start", "dataset", "loss/held_out")),
+            *(
+                {"find": f'.ag-header :text-is("{column}")'}
+                for column in ("recipe", "start", "dataset", "loss/held_out")
+            ),
             {"click": "llada-base"},
             {"click": "Model metrics"},
             {"see": "llada-base (loss/train)"},

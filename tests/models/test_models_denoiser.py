@@ -166,6 +166,8 @@ def test_body_and_head_give_the_models_own_logits(model_type: str) -> None:
     config = AutoConfig.for_model(model_type, vocab_size=24, **ids, **({} if model_type == "gpt2" else ENCODER))
     if model_type == "gpt2":
         config.n_embd, config.n_layer, config.n_head = 32, 2, 4
+    if model_type == "qwen3":
+        config.num_key_value_heads = 2
     config.is_causal = False
     classes = AutoModelForMaskedLM if "bert" in model_type else AutoModelForCausalLM
     model = classes.from_config(config).eval()
