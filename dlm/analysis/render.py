@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlm.analysis.estimates import TOLERANCE, Estimate
+from dlm.analysis.published import Figure
 from dlm.analysis.tables import Column, PairedGain, Result, TableResult, pairs
 from dlm.files import write_json, write_text
 
@@ -279,7 +280,16 @@ def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
         "scores": f"{root}/scores/{model}/scores.json",
         "responses": f"{root}/responses/{model}/manifest.json",
         "checkpoint_manifest": f"{root}/checkpoints/{model}/manifest.json",
-        "published": figure and {"source": figure.source, "note": figure.note, "n": line.verdict.published_n},
+        "published": figure and _lineage_figure(line, figure),
+    }
+
+
+def _lineage_figure(line: Result, figure: Figure) -> dict[str, Any]:
+    return {
+        "source": figure.source,
+        "note": figure.note,
+        "n": line.verdict.published_n,
+        "settings_differ": list(line.differing),
     }
 
 

@@ -26,6 +26,8 @@ class Result:
     estimate: Estimate
     figure: Figure | None
     """The published figure beside it; None: not joined."""
+    differing: tuple[str, ...]
+    """The settings that are known not to be the published ones, in words."""
     verdict: Verdict
 
 
@@ -67,8 +69,6 @@ def build_table(
     scores: Mapping[str, Mapping[str, Any]],
     published: Published | None = None,
     meaningless: bool = False,
-    *,
-    differing: Mapping[tuple[str, str], str] | None = None,
 ) -> TableResult:
     """Compute a table from the scores of its models.
 
@@ -80,7 +80,6 @@ def build_table(
         scores: the loaded `scores.json` of every model of the table, by model.
         published: figures to compare with; used where ``table.published`` names a table of them.
         meaningless: say so in every verdict (a scale for tests).
-        differing: by (model, task), the settings that are not the published ones, in words.
 
     Raises:
         DataError: a cell is missing, damaged, or scored by another metric than the task's; names model and task.
@@ -92,9 +91,9 @@ def build_table(
         for column in columns:
             task = tasks[column[0]]
             figure = _figure(published, table, row, task)
-            words = (differing or {}).get((row.model, column[0]))
+            differing = table.differences(row.model, column[0])
             results.append(
-                _result(row, _cell(cells, row, column, scale), task, figure, words, scale if meaningless else None)
+                _result(row, _cell(cells, row, column, scale), task, figure, differing, scale if meaningless else None)
             )
     return TableResult(
         name=name,
@@ -176,11 +175,16 @@ def _figure(published: Published | None, table: Table, row: TableRow, task: Task
 
 
 def _result(
-    row: TableRow, cell: Cell, task: Task, figure: Figure | None, differing: str | None, meaningless: str | None
+    row: TableRow,
+    cell: Cell,
+    task: Task,
+    figure: Figure | None,
+    differing: tuple[str, ...],
+    meaningless: str | None,
 ) -> Result:
     computed = estimate(cell.numerators, cell.weights)
     verdict = judge(computed, task, figure, differing=differing, meaningless=meaningless)
-    return Result(row=row, cell=cell, estimate=computed, figure=figure, verdict=verdict)
+    return Result(row=row, cell=cell, estimate=computed, figure=figure, differing=differing, verdict=verdict)
 
 
 def _gains(

@@ -20,6 +20,7 @@ itself: of twenty true agreements up to one is expected to be called *differs*.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlm.analysis.estimates import Estimate, wilson
@@ -32,22 +33,17 @@ class Verdict:
     """What a reader should make of a cell."""
 
     text: str
-    """`agrees`, `differs`, `settings differ: …`, `not published` or `meaningless (…)`.
-
-    `; at chance`, or `; at floor` where guessing earns nothing, is appended where `at_chance` holds."""
+    """`comparison`, and where `at_chance` holds `; at chance`, or `; at floor` where guessing earns nothing."""
+    comparison: str
+    """`agrees`, `differs`, `settings differ: …` (several apart by `; `), `not published` or `meaningless (…)`."""
     at_chance: bool
     """The interval reaches down to blind guessing."""
     published_n: int | None
     """Sample size taken for the published figure; None: no figure, or taken as exact."""
 
-    @property
-    def comparison(self) -> str:
-        """The verdict without what is said of chance."""
-        return self.text.partition("; at ")[0]
-
 
 def judge(
-    ours: Estimate, task: Task, figure: Figure | None, *, differing: str | None, meaningless: str | None
+    ours: Estimate, task: Task, figure: Figure | None, *, differing: Sequence[str], meaningless: str | None
 ) -> Verdict:
     """Return the verdict on one cell.
 
@@ -55,21 +51,22 @@ def judge(
         ours: the computed share.
         task: gives the share that blind guessing earns, and whether every document was scored.
         figure: what is published, if anything.
-        differing: the settings in which the computed number differs from the published one; None: in none.
+        differing: the settings in which the computed number differs from the published one, in words.
         meaningless: name of the scale where its numbers mean nothing; None: they do.
     """
     if meaningless is not None:
-        return Verdict(text=f"meaningless ({meaningless})", at_chance=False, published_n=None)
+        text = f"meaningless ({meaningless})"
+        return Verdict(text=text, comparison=text, at_chance=False, published_n=None)
     published_n = None if figure is None else sample_size(figure, ours, task)
     if figure is None:
         text = "not published"
     elif differing:
-        text = f"settings differ: {differing}"
+        text = f"settings differ: {'; '.join(differing)}"
     else:
         text = "agrees" if agrees(ours, figure.value, published_n) else "differs"
     at_chance = ours.low <= task.chance
     suffix = ("; at chance" if task.chance > 0 else "; at floor") if at_chance else ""
-    return Verdict(text=text + suffix, at_chance=at_chance, published_n=published_n)
+    return Verdict(text=text + suffix, comparison=text, at_chance=at_chance, published_n=published_n)
 
 
 def sample_size(figure: Figure, ours: Estimate, task: Task) -> int | None:

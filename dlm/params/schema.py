@@ -203,6 +203,15 @@ class _Checker:
                 raise self.document.error(path, f"'{row.model}' is autoregressive; name a checkpoint converted from it")
             for task in self.fitting(name, row.model):
                 self.answer_fits(row.model, task)
+        self.differences(name, table)
+
+    def differences(self, name: str, table: Table) -> None:
+        models = {row.model for row in table.rows}
+        for index, difference in enumerate(table.differs):
+            path = ("tables", name, "differs", index)
+            for key, names, known in (("tasks", difference.tasks, table.tasks), ("models", difference.models, models)):
+                for place, one in enumerate(names):
+                    self.known((*path, key, place), one, dict.fromkeys(known), f"{key[:-1]} of this table")
 
     def fitting(self, name: str, model: str) -> Iterator[str]:
         for index, task in enumerate(self.params.tables[name].tasks):

@@ -14,7 +14,7 @@ from dlm.settings.data import (
     TokenizerData,
     WordProblems,
 )
-from dlm.settings.evaluation import Table, TableRow, Task
+from dlm.settings.evaluation import Difference, Table, TableRow, Task
 from dlm.settings.model import (
     Architecture,
     CheckpointSettings,
@@ -42,6 +42,7 @@ __all__ = [
     "ConvertedCheckpoint",
     "Countdown",
     "DataSettings",
+    "Difference",
     "EvenSelector",
     "ExecutionSettings",
     "FixedTestSet",

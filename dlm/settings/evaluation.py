@@ -70,6 +70,25 @@ class TableRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A setting in which a table is known not to be as published."""
+
+    __pydantic_config__ = _STRICT
+    setting: str
+    """Ours and the published one in a few words, such as `steps 64, published 256`."""
+    tasks: tuple[str, ...] = ()
+    """Tasks of the table that it concerns; none named: all."""
+    models: tuple[str, ...] = ()
+    """Models of the table that it concerns; none named: all."""
+
+    def __post_init__(self) -> None:
+        if not self.setting.strip() or len(self.setting) > 80 or ";" in self.setting or not self.setting.isprintable():
+            raise SettingsError(
+                "setting must be one line of 1 to 80 characters without ';', such as 'steps 64, published 256'"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of the paper: models by tasks."""
 
@@ -82,9 +101,21 @@ class Table:
     """Names under `tasks`, in the order of the columns."""
     published: str | None = None
     """Name of the table in the published figures; None: nothing to compare with."""
+    differs: tuple[Difference, ...] = ()
+    """Settings that are known not to be the published ones; the verdicts of what they concern name them."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
             raise SettingsError("tasks is empty; name at least one task")
         if not self.rows:
             raise SettingsError("rows is empty; give at least one model")
+        if self.differs and self.published is None:
+            raise SettingsError("differs has nothing to differ from; name the published table, or remove it")
+
+    def differences(self, model: str, task: str) -> tuple[str, ...]:
+        """Return the settings in which one model's figure for one task is known not to be as published."""
+        return tuple(
+            difference.setting
+            for difference in self.differs
+            if model in (difference.models or (model,)) and task in (difference.tasks or (task,))
+        )

@@ -20,7 +20,7 @@ from dlm.analysis.render import COLUMNS, csv_text, lineage, markdown
 from dlm.errors import DataError, SettingsError
 from dlm.files import write_json, write_text
 from dlm.params import Layout, Params, Plan
-from dlm.settings import Table, TableRow
+from dlm.settings import Difference, Table, TableRow
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[2]
@@ -103,10 +103,19 @@ def test_published_joins_only_where_the_table_says_so(published: Published):
 
 
 def test_settings_that_differ_are_named(published: Published):
-    differing = {("base", "words"): "steps 64, published 256"}
-    result = build(pair_table(published=True), published=published, differing=differing)
-    assert lines(csv_text(result))[0]["verdict"] == "settings differ: steps 64, published 256"
-    assert "settings differ: steps 64, published 256" in markdown(result)
+    differs = (
+        Difference(setting="steps 64, published 256", tasks=("words",)),
+        Difference(setting="no tag", models=("base-sft",)),
+    )
+    result = build(replace(pair_table(published=True), differs=differs), published=published)
+    words, sudoku, _, tuned, *_ = lines(csv_text(result))
+    assert words["verdict"] == "settings differ: steps 64, published 256"
+    assert sudoku["verdict"] == "agrees; at floor"
+    assert tuned["verdict"] == "settings differ: steps 64, published 256; no tag"
+    assert "settings differ: steps 64, published 256; no tag" in markdown(result)
+    rows = lineage(result, code=CODE)["rows"]
+    assert rows[3]["published"]["settings_differ"] == ["steps 64, published 256", "no tag"]
+    assert rows[1]["published"]["settings_differ"] == []
 
 
 def test_cells_of_other_tables_and_chat_settings_are_left_out():

@@ -68,8 +68,9 @@ def test_sample_size_of_the_published_figure():
     [
         (50, "words", 0.5, None, None, "agrees"),
         (50, "words", 0.9, None, None, "differs"),
-        (50, "words", 0.9, "steps 64, published 256", None, "settings differ: steps 64, published 256"),
-        (50, "words", None, "steps", None, "not published"),
+        (50, "words", 0.9, ("steps 64, published 256",), None, "settings differ: steps 64, published 256"),
+        (0, "words", 0.9, ("no tag", "at once"), None, "settings differ: no tag; at once; at floor"),
+        (50, "words", None, ("steps",), None, "not published"),
         (0, "words", None, None, None, "not published; at floor"),
         (0, "words", 0.0, None, None, "agrees; at floor"),
         (1, "words", None, None, None, "not published"),
@@ -81,7 +82,7 @@ def test_sample_size_of_the_published_figure():
 )
 def test_wording(count, task, published, differing, meaningless, text):
     found = None if published is None else figure(published)
-    verdict = judge(share(count, 100), TASKS[task], found, differing=differing, meaningless=meaningless)
+    verdict = judge(share(count, 100), TASKS[task], found, differing=differing or (), meaningless=meaningless)
     assert verdict.text == text
-    assert verdict.comparison == text.partition("; at ")[0]
-    assert verdict.at_chance == ("; at " in text)
+    assert verdict.comparison == text.removesuffix("; at floor").removesuffix("; at chance")
+    assert verdict.at_chance == text.endswith(("; at floor", "; at chance"))

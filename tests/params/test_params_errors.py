@@ -124,6 +124,31 @@ def test_refusals(project: Path, old: str, new: str, expected: str) -> None:
     assert "tiny.yaml:" in message
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "tasks: [mbpp]}",
+            "tasks: [mbbp]}",
+            "differs[0].tasks[0]: no task of this table is named 'mbbp'",
+        ),
+        (
+            "models: [llada-instruct-sft",
+            "models: [lada-instruct-sft",
+            "differs[1].models[0]: no model of this table",
+        ),
+        ('"500 problems, published 257"', '""', "differs[0].setting: setting must be one line of 1 to 80 characters"),
+        ('"500 problems, published 257"', '"500; not 257"', "differs[0].setting: setting must be one line"),
+        ("    published: paper_table1_s1k\n", "", "differs: differs has nothing to differ from"),
+    ],
+)
+def test_refusals_of_differences(project: Path, old: str, new: str, expected: str) -> None:
+    edit(project, old, new, "paper")
+    message = refusal(project, "paper")
+    assert expected in message
+    assert "paper.yaml:" in message
+
+
 def test_missing_key(project: Path) -> None:
     edit(project, "    recipe: pretrain_mdlm\n", "")
     assert "checkpoints.llada-base: missing key 'recipe'" in refusal(project)

@@ -9,7 +9,7 @@ import pytest
 
 from dlm.errors import SettingsError
 from dlm.params import Plan, load_plan
-from dlm.settings import TableRow
+from dlm.settings import Difference, TableRow
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,23 @@ def test_a_recipe_changes_only_the_checkpoints_that_use_it(plan: Plan) -> None:
 def test_threads_change_every_training(plan: Plan) -> None:
     after = changed(plan, execution=dataclasses.replace(plan.params.execution, threads=2))
     assert plan.digest("checkpoints", "llada-base") != after.digest("checkpoints", "llada-base")
+
+
+def test_a_difference_that_is_named_makes_the_table_again_and_nothing_else(plan: Plan) -> None:
+    table = dataclasses.replace(plan.params.tables["table1"], published="paper_table1_s1k")
+    named = dataclasses.replace(table, differs=(Difference(setting="steps 64, published 256"),))
+    before, after = (changed(plan, tables={"table1": one}) for one in (table, named))
+    assert before.digest("tables", "table1") != after.digest("tables", "table1")
+    assert before.cells_digest("llada-base") == after.cells_digest("llada-base")
+
+
+def test_the_papers_table_names_what_is_not_as_published() -> None:
+    table = load_plan("paper", Path(__file__).resolve().parents[2]).params.tables["table1"]
+    size, tag = "500 problems, published 257", "no reasoning tag, published with one"
+    assert table.differences("llada-base", "gsm8k") == ()
+    assert table.differences("llada-base", "mbpp") == (size,)
+    assert table.differences("llada-base", "humaneval") == ()
+    assert table.differences("dream-instruct-sft", "mbpp") == (size, tag)
 
 
 def test_unknown_names_are_refused_with_the_nearest(plan: Plan) -> None:
