@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from micro_project import copy_of, make_table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -38,3 +39,11 @@ def shared() -> Path:
         if folder.is_dir():
             return folder
     pytest.skip("needs the reference material: no folder `shared` in this checkout or beside it")
+
+
+@pytest.fixture(scope="session")
+def micro_run(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """A copy of the checkout in which the micro table has been made locally: made once, to be read or copied only."""
+    folder = copy_of(repository, tmp_path_factory.mktemp("micro-local"))
+    make_table(folder, os.environ, "--cores", "2")
+    return folder

@@ -1,4 +1,4 @@
-"""A private SLURM cluster, the toy workflow, and the micro table made here and now for comparison."""
+"""A private SLURM cluster and the toy workflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import Cluster, missing_programs
-from slurm_runs import copy_of, make_table
 from slurm_toy import Toy
 
 
@@ -57,11 +56,3 @@ def local_toy(tmp_path: Path, repository: Path) -> Iterator[Toy]:
     toy = Toy(tmp_path, repository)
     yield toy
     toy.stop()
-
-
-@pytest.fixture(scope="session")
-def micro_run(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """A copy of the checkout in which the micro table has been made locally."""
-    folder = copy_of(repository, tmp_path_factory.mktemp("micro-local"))
-    make_table(folder, os.environ, "--cores", "2")
-    return folder

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from micro_project import TARGET, again, command, make_table
 from slurm_cluster import Cluster
-from slurm_runs import TARGET, again, command, make_table
 from slurm_toy import eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(3000)]

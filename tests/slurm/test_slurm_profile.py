@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from micro_project import copy_of
 from slurm_cluster import Cluster
-from slurm_runs import copy_of
 from snakemake_executor_plugin_submitit.resources import TABLE
 
 

@@ -5,34 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from micro_project import again, published, twin
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-
-FILES = ("Snakefile", "params", "workflow", "profiles", "data")
-
-
-def copy_of(repository: Path, folder: Path) -> Path:
-    folder.mkdir()
-    for name in FILES:
-        source = repository / name
-        shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder / name)
-    return folder
 
 
 def make(project: Path, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "results/tables/table1.csv", *arguments]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=1200, env=dict(os.environ))
-
-
-def published(project: Path) -> bytes:
-    return (project / "results" / "tables" / "table1.csv").read_bytes()
 
 
 def digests(project: Path, step: str) -> dict[str, str]:
@@ -42,11 +28,8 @@ def digests(project: Path, step: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def project(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = copy_of(repository, tmp_path_factory.mktemp("micro") / "first")
-    done = make(folder, "--config", "scale=micro")
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder
+def project(micro_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return twin(micro_run, tmp_path_factory.mktemp("micro") / "first")
 
 
 def test_the_table_has_eight_models_and_four_tasks(project: Path) -> None:
@@ -92,10 +75,11 @@ def test_another_scale_and_back(project: Path) -> None:
     assert published(project) == right
 
 
-def test_nothing_is_left_but_results_and_caches(project: Path) -> None:
-    assert {path.name for path in project.iterdir()} <= {*FILES, "results", ".snakemake", ".cache"}
-    assert not list((project / "results").rglob("*.part"))
-    assert not list((project / "results" / "micro" / "checkpoints").glob(".*"))
+def test_nothing_is_left_but_results_and_caches(micro_run: Path, tmp_path: Path) -> None:
+    sources = {path.name for path in again(micro_run, tmp_path / "sources").iterdir()}
+    assert {path.name for path in micro_run.iterdir()} <= {*sources, "results", ".snakemake", ".cache"}
+    assert not list((micro_run / "results").rglob("*.part"))
+    assert not list((micro_run / "results" / "micro" / "checkpoints").glob(".*"))
 
 
 def test_a_new_sampler_setting_retrains_nothing(project: Path) -> None:
@@ -138,9 +122,9 @@ def test_a_damaged_data_line_is_named_with_its_number(project: Path) -> None:
     assert "results/micro/data/reasoning/train.jsonl:7:" in done.stderr
 
 
-def test_another_clone_makes_the_same_bytes(project: Path, repository: Path, tmp_path: Path) -> None:
+def test_another_clone_makes_the_same_bytes(project: Path, tmp_path: Path) -> None:
     """With another number of jobs side by side, too."""
-    other = copy_of(repository, tmp_path / "second")
+    other = again(project, tmp_path / "second")
     assert make(other, "--config", "scale=micro", cores=1).returncode == 0
     assert published(other) == published(project)
     for step in ("data", "checkpoints"):

@@ -24,6 +24,11 @@ def copy_of(repository: Path, folder: Path) -> Path:
     return folder
 
 
+def twin(project: Path, folder: Path) -> Path:
+    """A copy of a project with all that was computed in it, for a test that changes it: nothing is left to do there."""
+    return Path(shutil.copytree(project, folder, symlinks=True))
+
+
 def again(project: Path, folder: Path) -> Path:
     """A copy of a copy: the same sources, whatever has become of the checkout since, and nothing computed."""
     computed = shutil.ignore_patterns("results", ".snakemake", ".cache", "__pycache__")
@@ -33,6 +38,11 @@ def again(project: Path, folder: Path) -> Path:
 def command(*where: str) -> list[str]:
     """The command that a person types for the micro table."""
     return [str(Path(sys.executable).parent / "snakemake"), *where, TARGET, "--config", "scale=micro"]
+
+
+def published(project: Path) -> bytes:
+    """The published table."""
+    return (project / TARGET).read_bytes()
 
 
 def make_table(folder: Path, environment: Mapping[str, str], *where: str) -> Path:
