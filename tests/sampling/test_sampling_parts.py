@@ -7,8 +7,9 @@ import torch
 from doubles import word_tokenizer
 from scipy import stats
 
+from dlm.diffusion import schedule
 from dlm.errors import SettingsError
-from dlm.sampling import even_counts, select_highest
+from dlm.sampling import even_counts, schedule_counts, select_highest
 from dlm.sampling.proposing import Where, banned_tokens, probability_score, propose, random_score
 from dlm.sampling.state import new_state
 from dlm.settings import Proposer
@@ -20,6 +21,27 @@ from dlm.settings import Proposer
 )
 def test_even_counts(positions: int, steps: int, expected: list[int]) -> None:
     assert even_counts(torch.tensor([positions]), steps).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("positions", "steps", "name", "expected"),
+    [
+        # By hand: round(5/2) is 2, the even neighbour; what is left then is 3.
+        ([5], 2, "linear", [[2, 3]]),
+        # A third of 8 is 2.67, half of 5 is 2.5, both rounded half to even.
+        ([8], 3, "linear", [[3, 2, 3]]),
+        # More steps than positions: the steps that would reveal nothing are gone.
+        ([2], 7, "linear", [[1, 1]]),
+        ([8, 3], 4, "linear", [[2, 2, 2, 2], [1, 1, 1, 0]]),
+        # 1 - sin(3 pi/8) = 0.076 of 16 is 1.2; 0.235 of 15 is 3.5; 0.459 of 11 is 5.05; the rest.
+        ([16], 4, "cosine", [[1, 4, 5, 6]]),
+        ([0], 3, "linear", [[]]),
+    ],
+)
+def test_schedule_counts(positions: list[int], steps: int, name: str, expected: list[list[int]]) -> None:
+    counts = schedule_counts(torch.tensor(positions), steps, schedule(name))
+    assert counts.tolist() == expected
+    assert counts.sum(1).tolist() == positions
 
 
 def test_the_highest_open_scores_are_selected() -> None:
