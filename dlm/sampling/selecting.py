@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dlm.diffusion import Schedule
 
+
 def even_counts(open_B: Tensor, steps: int) -> Tensor:
     """Split each row's open positions evenly over the steps, the remainder to the first steps.
 
