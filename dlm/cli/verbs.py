@@ -201,6 +201,7 @@ def _cells(plan: Plan, name: str) -> Any:
     plan.entry("checkpoints", name)
     if not (cells := plan.cells(name)):
         raise SettingsError(f"no table of scale '{plan.scale}' evaluates checkpoint '{name}'; add it to a table's rows")
+    plan.refuse_unsafe(cell.task for cell in cells)
     return cells
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import logging
 import math
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ import numpy as np
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
-from dlm.errors import SettingsError, did_you_mean
+from dlm.errors import SettingsError, SetupError, did_you_mean
 from dlm.evaluation.request import document_id
 from dlm.files import digest
+from dlm.params.task_files import FOLDER, LOCAL
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
@@ -31,12 +33,10 @@ if TYPE_CHECKING:
 
     from dlm.params import Cell
 
-TASKS_FOLDER = Path(__file__).parent / "tasks"
-LOCAL = "dlm_"
-"""How the names of the project's own tasks begin."""
-
 # lm-eval's own defaults (`lm_eval.defaults`): shuffled choices and few-shot draws are those of its command line.
 _PYTHON_SEED, _NUMPY_SEED, _FEWSHOT_SEED = 0, 1234, 1234
+# What the metrics that run programs (Hugging Face's `code_eval`) look at before they do.
+_ALLOW_PROGRAMS = "HF_ALLOW_CODE_EVAL"
 _TOLERANCE = 1e-9
 _BOOTSTRAPS = 1000
 
@@ -81,7 +81,8 @@ def load_tasks(cells: Iterable[Cell], data_folder_of: Callable[[str], Path]) -> 
         lm-eval's loaded tasks by the project's name of the task; a stock group has several.
 
     Raises:
-        SettingsError: lm-eval has no such task, or a setting does not fit it.
+        SettingsError: lm-eval has no such task, metric or filter, or a setting does not fit it.
+        SetupError: lm-eval cannot load the task here: a package is missing, or its data cannot be fetched.
         DataError: a test set is missing or damaged.
     """
     loaded: dict[str, TaskDict] = {}
@@ -91,7 +92,7 @@ def load_tasks(cells: Iterable[Cell], data_folder_of: Callable[[str], Path]) -> 
             local = cell.task_settings.lm_eval.startswith(LOCAL)
             if local not in managers:
                 managers[local] = _manager(local)
-            with _quiet(), _seeded():
+            with _quiet(), _seeded(), _programs_allowed(cell):
                 loaded[cell.task] = _load(managers[local], cell, data_folder_of)
             _check(loaded[cell.task], cell)
     return loaded
@@ -114,7 +115,7 @@ def run(lm: LM, tasks: TaskDict, cell: Cell, *, predict_only: bool = False) -> M
         task.set_fewshot_seed(_FEWSHOT_SEED)
         if predict_only:
             task.override_metric("bypass")
-    with _quiet(), _seeded():
+    with _quiet(), _seeded(), _programs_allowed(cell):
         results = evaluate(
             lm=lm,
             task_dict=tasks,
@@ -167,7 +168,7 @@ def config_digest(tasks: TaskDict) -> str:
 
 
 def _manager(local: bool) -> TaskManager:
-    return TaskManager(include_defaults=False, include_path=TASKS_FOLDER) if local else TaskManager()
+    return TaskManager(include_defaults=False, include_path=FOLDER) if local else TaskManager()
 
 
 def _load(manager: TaskManager, cell: Cell, data_folder_of: Callable[[str], Path]) -> TaskDict:
@@ -177,7 +178,7 @@ def _load(manager: TaskManager, cell: Cell, data_folder_of: Callable[[str], Path
             f"task '{cell.task}': lm-eval has no task '{name}'; {did_you_mean(name, manager.all_tasks)}"
         )
     if not name.startswith(LOCAL):
-        return manager.load([name])
+        return _load_stock(manager, cell)
     if cell.dataset is None:
         raise SettingsError(f"task '{cell.task}': '{name}' needs a prepared test set; name one as its `dataset`")
     member = {"task": name, "dataset_kwargs": {"folder": str(data_folder_of(cell.dataset))}}
@@ -185,16 +186,51 @@ def _load(manager: TaskManager, cell: Cell, data_folder_of: Callable[[str], Path
     return {"tasks": {name: manager.load([{"group": "local", "task": [member]}])["tasks"][name]}}
 
 
+def _load_stock(manager: TaskManager, cell: Cell) -> TaskDict:
+    """Load a task of lm-eval's own. That runs its code and may fetch data: what goes wrong there is said in a line."""
+    name = cell.task_settings.lm_eval
+    try:
+        return manager.load([name])
+    except Exception as error:
+        if _ALLOW_PROGRAMS in str(error):
+            raise SettingsError(_unsafe(cell)) from error
+        problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise SetupError(f"task '{cell.task}': lm-eval cannot load its '{name}' here ({problem})") from error
+
+
+def _unsafe(cell: Cell) -> str:
+    name = cell.task_settings.lm_eval
+    return f"task '{cell.task}': lm-eval's '{name}' runs programs that models write; write `unsafe_code: true` in it"
+
+
 def _check(tasks: TaskDict, cell: Cell) -> None:
-    """Refuse settings that lm-eval would ignore, or answer wrongly."""
+    """Refuse settings that lm-eval does not know, would ignore or answer wrongly, before a model is asked."""
     shots = cell.task_settings.num_fewshot
+    _check_readout(tasks, cell)
     for name, task in tasks["tasks"].items():
+        if getattr(task, "UNSAFE_CODE", False) and not cell.task_settings.unsafe_code:
+            raise SettingsError(_unsafe(cell))
         if shots and task.get_config("num_fewshot") == 0:
             raise SettingsError(f"task '{cell.task}': lm-eval's '{name}' takes no shots; set num_fewshot: 0")
         if task.OUTPUT_TYPE == "loglikelihood" and cell.task_settings.metric == "acc":
             raise SettingsError(
                 f"task '{cell.task}': accuracy of lm-eval's '{name}' asks whether a greedy decoder gives the answer, "
                 "which is not supported yet; choose another task"
+            )
+
+
+def _check_readout(tasks: TaskDict, cell: Cell) -> None:
+    """Refuse a metric or a filter that no member of the task declares."""
+    settings, members = cell.task_settings, list(tasks["tasks"].values())
+    filters = [entry["name"] for task in members for entry in task.get_config("filter_list") or [{"name": "none"}]]
+    metrics = [metric for task in members for metric in task.aggregation()]
+    # A metric that is a function may give several numbers, under names that it alone knows.
+    declared = [entry["metric"] for task in members for entry in task.get_config("metric_list") or []]
+    for kind, name, known in (("filter", settings.filter, filters), ("metric", settings.metric, metrics)):
+        if name not in known and not (kind == "metric" and any(map(callable, declared))):
+            raise SettingsError(
+                f"task '{cell.task}': lm-eval's '{settings.lm_eval}' has no {kind} '{name}'; "
+                f"{did_you_mean(name, dict.fromkeys(known))}"
             )
 
 
@@ -279,6 +315,23 @@ def _seeded() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+@contextlib.contextmanager
+def _programs_allowed(cell: Cell) -> Iterator[None]:
+    """Let lm-eval's metrics run programs where the task says that it does; nowhere else are they allowed to.
+
+    Whether a machine may run such tasks at all is the params' to say (`Plan.refuse_unsafe`).
+    """
+    before = os.environ.pop(_ALLOW_PROGRAMS, None)
+    if cell.task_settings.unsafe_code:
+        os.environ[_ALLOW_PROGRAMS] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_ALLOW_PROGRAMS, None)
+        if before is not None:
+            os.environ[_ALLOW_PROGRAMS] = before
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ The workflow asks here; it computes no path of its own.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,19 @@ class Plan:
     def gpus(self) -> int:
         """GPUs that a job which runs a model asks for: none where the params say `cpu`, else one."""
         return 0 if self.params.execution.device == "cpu" else 1
+
+    def refuse_unsafe(self, tasks: Iterable[str]) -> None:
+        """Refuse tasks that run programs which a model writes, unless the params allow that.
+
+        Raises:
+            SettingsError: names the tasks, and how to allow them.
+        """
+        unsafe = [name for name in dict.fromkeys(tasks) if self.params.tasks[name].unsafe_code]
+        if unsafe and not self.params.allow_unsafe_code:
+            raise SettingsError(
+                f"params/{self.scale}.yaml: {', '.join(unsafe)}: would run programs that the models write, on this "
+                "machine and without a sandbox; write `allow_unsafe_code: true` to accept that, or take out the tasks"
+            )
 
     def table_models(self, table: str) -> list[str]:
         """Names of the checkpoints in a table, each once."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from dlm.errors import did_you_mean
 from dlm.params.builder import build
 from dlm.params.reader import Document, PathKey, read_document
+from dlm.params.task_files import LOCAL, own_tasks
 from dlm.settings import (
     CheckpointSettings,
     ConvertedCheckpoint,
@@ -42,6 +43,8 @@ class Params:
     """True: the numbers test the pipeline only; tables say so in every row."""
     seed: int = 0
     """Seed of every training, sampling and estimate (>= 0)."""
+    allow_unsafe_code: bool = False
+    """Run what models write, for tasks of unsafe_code, on this machine and without a sandbox; false: refuse them."""
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     """How models are run."""
     problems: ProblemSettings = field(default_factory=ProblemSettings)
@@ -187,12 +190,25 @@ class _Checker:
             raise self.document.error((*path, "sampler"), "does not apply to a likelihood task; remove it")
         if task.sampler is not None:
             self.known((*path, "sampler"), task.sampler, self.params.samplers, "sampler")
-        if task.lm_eval.startswith("dlm_") and task.dataset is None:
+        if task.lm_eval.startswith(LOCAL):
+            self.own_task(path, task)
+        elif task.dataset is not None:
+            problem = f"'{task.lm_eval}' is not one of the project's own tasks, which alone read a dataset"
+            remedy = f"remove it, or {did_you_mean(task.lm_eval, own_tasks())}"
+            raise self.document.error((*path, "lm_eval"), f"{problem}; {remedy}")
+
+    def own_task(self, path: PathKey, task: Task) -> None:
+        self.known((*path, "lm_eval"), task.lm_eval, own_tasks(), "task of the project's own")
+        file = own_tasks()[task.lm_eval]
+        if task.output != file.output:
+            raise self.document.error((*path, "output"), f"'{task.lm_eval}' is of output '{file.output}'; write that")
+        for key, name, known in (("metric", task.metric, file.metrics), ("filter", task.filter, file.filters)):
+            self.known((*path, key), name, dict.fromkeys(known), f"{key} of '{task.lm_eval}'")
+        if task.dataset is None:
             raise self.document.error(path, "missing key 'dataset'; the project's own tasks read a prepared test set")
-        if task.dataset is not None:
-            self.known((*path, "dataset"), task.dataset, self.params.data, "data")
-            if not isinstance(self.params.data[task.dataset], GeneratedProblems | FixedTestSet):
-                raise self.document.error((*path, "dataset"), f"'{task.dataset}' is not a test set")
+        self.known((*path, "dataset"), task.dataset, self.params.data, "data")
+        if not isinstance(self.params.data[task.dataset], GeneratedProblems | FixedTestSet):
+            raise self.document.error((*path, "dataset"), f"'{task.dataset}' is not a test set")
 
     def table(self, name: str) -> None:
         table = self.params.tables[name]

@@ -41,7 +41,7 @@ class Task:
     prefix_for: Literal["all", "tuned"] = "all"
     """Whose answers begin with response_prefix: all models', or only those finetuned for reasoning."""
     unsafe_code: bool = False
-    """The task runs generated programs."""
+    """The task runs programs that the model writes; it is planned anywhere, and run where allow_unsafe_code says so."""
     benchmark: str | None = None
     """Name of the benchmark in the published figures."""
 

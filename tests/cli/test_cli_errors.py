@@ -34,6 +34,8 @@ def dlm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["convert", "llada-base", "--scale", "paper"], "is a published one: this version plans those"),
         (["prepare", "korpus"], "has no data named 'korpus': did you mean 'corpus'?"),
         (["sample", "dream-parent"], "no table of scale 'tiny' evaluates checkpoint 'dream-parent'"),
+        (["sample", "llada-base", "--scale", "paper"], "params/paper.yaml: humaneval, mbpp: would run programs that"),
+        (["score", "llada-base", "--scale", "paper"], "write `allow_unsafe_code: true` to accept that"),
         (["table", "table9"], "has no table named 'table9': did you mean 'table1'?"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,13 @@ from evaluation_examples import DOCUMENTS, TASKS, byte_tokenizer, cell, save_doc
 from lm_eval.api.model import LM
 
 from dlm.data.mixtures import problem_documents
-from dlm.errors import DataError, SettingsError
+from dlm.errors import DataError, SettingsError, SetupError
 from dlm.evaluation import harness
 from dlm.evaluation.chat import Chat
 from dlm.evaluation.harness import config_digest, load_tasks, read_outcome, run
 from dlm.evaluation.request import requests_of
 from dlm.files import write_jsonl
+from dlm.params.task_files import FOLDER, own_tasks
 from dlm.settings import GeneratedProblems, ProblemSettings
 
 
@@ -165,7 +167,7 @@ def test_every_task_file_has_a_version_and_loads_alone(data):
     for name in TASKS:
         (task,) = load_tasks([cell(name)], lambda name: data / name)[name]["tasks"].values()
         assert task.VERSION == 1.0
-    assert {path.stem for path in harness.TASKS_FOLDER.glob("*.yaml")} == {task.lm_eval for task in TASKS.values()}
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {task.lm_eval for task in TASKS.values()}
 
 
 def test_the_config_digest_knows_the_tasks_content_and_no_path(data, tmp_path):
@@ -203,13 +205,93 @@ def test_random_numbers_of_others_are_left_as_they_were(data):
     ("name", "changes", "message"),
     [
         ("words", {"lm_eval": "dlm_word_problem"}, "no task 'dlm_word_problem'; did you mean 'dlm_word_problems'"),
-        ("words", {"metric": "exact_matsch"}, r"no 'exact_matsch,none' .* did you mean 'exact_match,none'"),
-        ("words", {"filter": "strict"}, "no 'exact_match,strict'"),
+        ("words", {"metric": "exact_matsch"}, "has no metric 'exact_matsch'; did you mean 'exact_match'"),
+        ("words", {"filter": "strict"}, "has no filter 'strict'; known: none"),
     ],
 )
-def test_settings_that_lm_eval_does_not_have_are_refused(data, name, changes, message):
+def test_settings_that_lm_eval_does_not_have_are_refused_before_a_model_is_asked(data, name, changes, message):
     with pytest.raises(SettingsError, match=message):
-        evaluate(data, with_settings(name, **changes), CannedLM())
+        load_tasks([with_settings(name, **changes)], lambda name: data / name)
+
+
+def test_the_params_know_the_task_files_as_lm_eval_does(data):
+    tasks = load_tasks([cell(name) for name in TASKS], lambda name: data / name)
+    for name, settings in TASKS.items():
+        loaded, file = tasks[name]["tasks"][settings.lm_eval], own_tasks()[settings.lm_eval]
+        assert set(file.metrics) == set(loaded.aggregation())
+        assert list(file.filters) == [filters.name for filters in loaded._filters]
+        assert (file.output == "generate") == (loaded.OUTPUT_TYPE == "generate_until") == bool(settings.sampler)
+
+
+PROGRAMS = """
+import os
+def guard():
+    if os.environ.get("HF_ALLOW_CODE_EVAL") != "1":
+        raise ValueError("a WARNING of many lines:\\nset HF_ALLOW_CODE_EVAL=1")
+guard()
+def load(**_):
+    from datasets import Dataset
+    return {"test": Dataset.from_list([{"question": "q", "answer": "a"}])}
+def pass_at_k(references, predictions):
+    guard()
+    return {"pass@1": float(predictions[0] == "right")}
+"""
+PROGRAMS_TASK = """
+task: programs
+custom_dataset: !function utils.load
+output_type: generate_until
+test_split: test
+doc_to_text: question
+doc_to_target: answer
+unsafe_code: true
+metric_list: [{metric: !function utils.pass_at_k, aggregation: mean, higher_is_better: true}]
+"""
+
+
+@pytest.fixture
+def stock(tmp_path, monkeypatch):
+    """A stock task as HumanEval is: it looks whether programs may run when it is imported, and when it scores."""
+    monkeypatch.delenv("HF_ALLOW_CODE_EVAL", raising=False)
+    (tmp_path / "utils.py").write_text(PROGRAMS)
+    (tmp_path / "programs.yaml").write_text(PROGRAMS_TASK)
+    manager = harness.TaskManager(include_defaults=False, include_path=tmp_path)
+    monkeypatch.setattr(harness, "_manager", lambda local: manager)
+    return tmp_path
+
+
+def programs(**changes: Any) -> Any:
+    return with_settings("words", **{"lm_eval": "programs", "metric": "pass@1", "unsafe_code": True} | changes)
+
+
+def test_programs_are_run_where_the_task_says_so_and_are_not_allowed_afterwards(stock):
+    assert evaluate(stock, programs(), CannedLM(lambda _: "right"))[2].value == 1.0
+    assert evaluate(stock, programs(), CannedLM(lambda _: "wrong"))[2].value == 0.0
+    assert "HF_ALLOW_CODE_EVAL" not in os.environ
+
+
+def test_programs_are_not_run_where_the_task_does_not_say_so(stock, monkeypatch):
+    expected = r"^task 'words': lm-eval's 'programs' runs programs that models write; write `unsafe_code: true` in it$"
+    with pytest.raises(SettingsError, match=expected):
+        load_tasks([programs(unsafe_code=False)], lambda name: stock)
+    # Not even where the environment allows them, or the task's own code does not look.
+    monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "1")
+    with pytest.raises(SettingsError, match=expected):
+        load_tasks([programs(unsafe_code=False)], lambda name: stock)
+    assert os.environ["HF_ALLOW_CODE_EVAL"] == "1"
+    (stock / "utils.py").write_text(PROGRAMS.replace("guard()\n", "\n"))
+    with pytest.raises(SettingsError, match=expected):
+        load_tasks([programs(unsafe_code=False)], lambda name: stock)
+
+
+def test_a_metric_that_a_function_does_not_give_is_refused_by_name(stock):
+    with pytest.raises(SettingsError, match=r"lm-eval gives no 'pass@2,none' .* did you mean 'pass@1,none'"):
+        evaluate(stock, programs(metric="pass@2"), CannedLM())
+
+
+def test_a_stock_task_that_cannot_be_loaded_is_one_line(stock):
+    (stock / "utils.py").write_text("import a_package_that_nobody_has\n")
+    with pytest.raises(SetupError, match=r"^task 'words': lm-eval cannot load its 'programs' here \(ModuleNotFo.*\)$"):
+        load_tasks([programs()], lambda name: stock)
 
 
 def test_a_task_without_its_test_set_is_refused(data, tmp_path):
@@ -290,6 +372,7 @@ def test_the_generators_own_answers_are_right(name, tmp_path):
     ],
 )
 def test_what_lm_eval_would_ignore_or_answer_wrongly_is_refused(output, shots, changes, message):
-    task = SimpleNamespace(OUTPUT_TYPE=output, get_config={"num_fewshot": shots}.get)
+    metrics = dict.fromkeys(("acc", "exact_match"))
+    task = SimpleNamespace(OUTPUT_TYPE=output, get_config={"num_fewshot": shots}.get, aggregation=lambda: metrics)
     with pytest.raises(SettingsError, match=message):
         harness._check({"tasks": {"stock": task}}, with_settings("words", **changes))  # type: ignore[dict-item]

@@ -115,6 +115,11 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("adam_beta2: 0.98", "adam_beta2: 1.5", "adam_beta2 must be from 0 to 1"),
         ("tasks: [word_problems, countdown, sudoku, number_choice]", "tasks: []", "tasks is empty"),
         ("output: likelihood", "output: likelihood\n    sampler: answer48", "does not apply to a likelihood task"),
+        ("dlm_countdown", "dlm_countdwn", "no task of the project's own is named 'dlm_countdwn'; did you mean 'dlm_"),
+        ("dlm_countdown", "dml_countdown", "which alone read a dataset; remove it, or did you mean 'dlm_countdown'?"),
+        ("cell_accuracy", "cell_acuracy", "metric: no metric of 'dlm_sudoku' is named 'cell_acuracy'; did you mean"),
+        ("metric: acc", "metric: acc\n    filter: strict", "no filter of 'dlm_number_choice' is named 'strict'; known"),
+        ("dlm_word_problems", "dlm_number_choice", "output: 'dlm_number_choice' is of output 'likelihood'; write that"),
     ],
 )
 def test_refusals(project: Path, old: str, new: str, expected: str) -> None:

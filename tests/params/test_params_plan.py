@@ -101,6 +101,16 @@ def test_the_papers_table_names_what_is_not_as_published() -> None:
     assert table.differences("dream-instruct-sft", "mbpp") == (size, tag)
 
 
+def test_what_models_write_is_run_only_where_the_params_say_so(plan: Plan) -> None:
+    task = dataclasses.replace(plan.params.tasks["countdown"], unsafe_code=True)
+    unsafe = changed(plan, tasks={**plan.params.tasks, "countdown": task})
+    plan.refuse_unsafe(plan.params.tasks)
+    unsafe.refuse_unsafe(["sudoku"])
+    with pytest.raises(SettingsError, match=r"params/tiny\.yaml: countdown: would run programs"):
+        unsafe.refuse_unsafe(unsafe.params.tasks)
+    changed(unsafe, allow_unsafe_code=True).refuse_unsafe(unsafe.params.tasks)
+
+
 def test_unknown_names_are_refused_with_the_nearest(plan: Plan) -> None:
     with pytest.raises(SettingsError, match="did you mean 'llada-base'"):
         plan.entry("checkpoints", "lada-base")

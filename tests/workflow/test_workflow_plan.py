@@ -27,12 +27,12 @@ def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("scale", ["tiny", "micro", "paper"])
-def test_the_whole_plan_is_printed_in_seconds_without_torch(project: Path, scale: str) -> None:
+def test_the_whole_plan_is_printed_in_seconds_without_torch(project: Path, repository: Path, scale: str) -> None:
     blocked = project / "blocked"
     blocked.mkdir()
     (blocked / "torch.py").write_text("raise ImportError('a plan must not import torch')\n")
     began = time.monotonic()
-    environment = {**os.environ, "PYTHONPATH": str(blocked)}
+    environment = {**os.environ, "PYTHONPATH": f"{blocked}{os.pathsep}{repository}"}
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "-n", "results/tables/table1.csv", "--config", f"scale={scale}"],
         cwd=project, capture_output=True, text=True, timeout=120, env=environment,
@@ -70,6 +70,15 @@ def test_bad_params_end_in_one_line_before_any_job(project: Path) -> None:
     assert "recipes.pretrain_mdlm.learning_rte: unknown key; did you mean 'learning_rate'?" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (project / "results").exists()
+
+
+def test_a_table_that_would_run_what_models_write_is_refused_before_any_job(project: Path) -> None:
+    done = snakemake(project, "results/tables/table1.csv", "--config", "scale=paper")
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if line.startswith("error:")] == [done.stderr.splitlines()[-1]]
+    assert "params/paper.yaml: humaneval, mbpp: would run programs that the models write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project / "results" / "paper").exists()
 
 
 def test_a_table_of_another_scale_is_not_left_standing(project: Path) -> None:

@@ -11,16 +11,26 @@ from dlm.params import load_plan
 
 keep_caches_inside(Path.cwd())
 
+
+def refuse(error):
+    """End in one line: Snakemake would print a traceback for any exception that leaves a Snakefile."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(error.exit_code)
+
+
+def runs_jobs():
+    """Whether this is a run, not a plan, a report or one of a run's own jobs; known once rules' inputs are asked for."""
+    return workflow.is_main_process and workflow.executor_plugin is not None and not workflow.dryrun
+
+
 SCALE = str(config.get("scale", "tiny"))
 try:
     if unknown := sorted(set(config) - {"scale"}):
         raise DlmError(f"--config {unknown[0]}: unknown key; known: scale (targets stand before --config)")
     PLAN = load_plan(SCALE)
 except DlmError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.stderr.flush()
-    # Snakemake would print a traceback for any exception that leaves a Snakefile.
-    os._exit(error.exit_code)
+    refuse(error)
 
 DLM = f"{shlex.quote(sys.executable)} -m dlm"
 

@@ -6,15 +6,24 @@ SUFFIXES = (".csv", ".md", ".lineage.json")
 def scale_tables(wildcards):
     """The scale's own table, read when the published one is asked for: a stale published copy is dropped first."""
     # However it came to be there, a copy that is not this scale's table must not survive being asked for.
-    runs = workflow.is_main_process and workflow.executor_plugin is not None and not workflow.dryrun
-    if runs:
+    if runs_jobs():
         drop_stale(PLAN.layout.tables, PLAN.layout.published, [wildcards.name])
     return [str(PLAN.layout.tables / f"{wildcards.name}{suffix}") for suffix in SUFFIXES]
 
 
+def scores_of_table(wildcards):
+    """What a table is made of. One that would run what models write is refused here, before any job, unless allowed."""
+    try:
+        if runs_jobs():
+            PLAN.refuse_unsafe(PLAN.entry("tables", wildcards.name).tasks)
+        return PLAN.table_inputs(wildcards.name)
+    except DlmError as error:
+        refuse(error)
+
+
 rule table:
     input:
-        lambda w: PLAN.table_inputs(w.name),
+        scores_of_table,
     output:
         expand(str(PLAN.layout.tables / "{{name}}{suffix}"), suffix=SUFFIXES),
     log:

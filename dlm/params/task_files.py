@@ -1,0 +1,61 @@
+"""The project's own tasks as their files declare them, read without lm-eval: what a params file may ask of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from dlm.errors import SettingsError
+
+FOLDER = Path(__file__).parents[1] / "evaluation" / "tasks"
+"""Where the task files lie: data of the package, which lm-eval reads as well."""
+LOCAL = "dlm_"
+"""How the names of the project's own tasks begin."""
+
+
+@dataclass(frozen=True)
+class TaskFile:
+    """What a task's file says that settings have to fit."""
+
+    output: Literal["generate", "likelihood"]
+    metrics: tuple[str, ...]
+    filters: tuple[str, ...]
+
+
+@functools.cache
+def own_tasks(folder: Path = FOLDER) -> Mapping[str, TaskFile]:
+    """Read the task files of a folder, by the task's name.
+
+    Raises:
+        SettingsError: a file is no YAML, or lacks what every task has; names the file.
+    """
+    return dict(map(_read, sorted(folder.glob("*.yaml"))))
+
+
+def _read(path: Path) -> tuple[str, TaskFile]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        output = "generate" if content["output_type"] == "generate_until" else "likelihood"
+        metrics = _names(content["metric_list"], "metric")
+        filters = _names(content.get("filter_list", [{"name": "none"}]), "name")
+        return str(content["task"]), TaskFile(output, metrics, filters)  # type: ignore[arg-type]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: broken YAML ({' '.join(str(error).split())}); correct the file") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{path}: needs task, output_type and metric_list, as the files beside it have") from error
+
+
+def _names(entries: list[dict[str, Any]], key: str) -> tuple[str, ...]:
+    return tuple(str(entry[key]) for entry in entries)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `!function module.name` as `name`, which is what lm-eval calls a metric given as a function."""
+
+
+_Loader.add_constructor("!function", lambda _, node: str(node.value).rpartition(".")[2])
