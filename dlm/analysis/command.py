@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from dlm.analysis.published import DEFAULT_PATH, Published
 from dlm.analysis.render import write_files
-from dlm.analysis.tables import build_table
+from dlm.analysis.tables import Asked, build_table
 from dlm.files import read_json
 from dlm.provenance import code_version
 
 if TYPE_CHECKING:
     from dlm.params import Plan
+    from dlm.settings import TableRow
 
 
 def write_table(name: str, plan: Plan) -> Path:
@@ -24,12 +25,18 @@ def write_table(name: str, plan: Plan) -> Path:
     """
     table = plan.entry("tables", name)
     models = dict.fromkeys(row.model for row in table.rows)
+
+    def asked(row: TableRow, task: str) -> Asked:
+        cell = plan.cell(row, task)
+        return Asked(cell.setting, cell.response_prefix)
+
     result = build_table(
         name,
         table,
         plan.params.tasks,
         plan.scale,
         {model: read_json(plan.layout.manifest("scores", model)) for model in models},
+        asked,
         Published.load(plan.layout.root / DEFAULT_PATH) if table.published else None,
         plan.params.meaningless,
     )

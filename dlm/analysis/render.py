@@ -14,7 +14,7 @@ from typing import Any
 
 from dlm.analysis.estimates import TOLERANCE, Estimate
 from dlm.analysis.published import Figure
-from dlm.analysis.tables import Column, PairedGain, Result, TableResult, pairs
+from dlm.analysis.tables import PairedGain, Result, TableResult, pairs
 from dlm.files import write_json, write_text
 
 COLUMNS = (
@@ -88,7 +88,7 @@ def _share(value: float | None) -> str:
 
 
 def markdown(result: TableResult) -> str:
-    """Return the table as the paper lays it out: models in pairs before and after SFT, tasks as columns, in percent."""
+    """Return the table as the paper lays it out: models before and after SFT as rows, tasks as columns, in percent."""
     parts = [f"# {_plain(result.table.title)}", _scale_note(result), _grid(_score_rows(result)), *_score_notes(result)]
     if result.gains:
         parts += ["## Gains of SFT, document by document", _grid(_gain_rows(result)), _gain_note()]
@@ -117,7 +117,7 @@ def _grid(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _score_rows(result: TableResult) -> list[list[str]]:
-    columns = range(len(result.columns))
+    columns = range(len(result.table.tasks))
     rows = range(len(result.table.rows))
     head = ["Model", *_headings(result)]
     return [head, *([_label(result, row), *(_score(result, row, column) for column in columns)] for row in rows)]
@@ -133,12 +133,8 @@ def _label(result: TableResult, index: int) -> str:
 
 
 def _headings(result: TableResult) -> list[str]:
-    """Return the columns' titles; the setting is named where a task has several."""
-    tasks = [task for task, _ in result.columns]
-    return [
-        _plain(result.tasks[task].title) + (f" ({_plain(setting)})" if tasks.count(task) > 1 else "")
-        for task, setting in result.columns
-    ]
+    """Return the columns' titles."""
+    return [_plain(result.tasks[task].title) for task in result.table.tasks]
 
 
 def _score(result: TableResult, row: int, column: int) -> str:
@@ -147,7 +143,7 @@ def _score(result: TableResult, row: int, column: int) -> str:
     value = _percent(line.estimate.value)
     text = f"**{value}**" if row in _best(result, column) else value
     text += _spread(line.estimate)
-    if gain := _gain_of(result, row, result.columns[column]):
+    if gain := _gain_of(result, row, column):
         text += f" ({_percent(gain.gain.value, sign=True)})"
     if line.verdict.at_chance:
         text += " †"
@@ -164,33 +160,35 @@ def _spread(numbers: Estimate) -> str:
 
 
 def _line(result: TableResult, row: int, column: int) -> Result:
-    return result.results[row * len(result.columns) + column]
+    return result.results[row * len(result.table.tasks) + column]
 
 
 def _best(result: TableResult, column: int) -> set[int]:
-    """Return the rows that hold the higher value of their pair; neither of two equal ones."""
-    best = set()
+    """Return the rows that hold the highest value among a model before SFT and what SFT made of it; none if equal."""
+    groups: dict[int, list[int]] = {}
     for before, after in pairs(result.table):
-        if before is None:
-            continue
-        low, high = sorted((before, after), key=lambda row: _line(result, row, column).estimate.value)
-        if _line(result, low, column).estimate.value < _line(result, high, column).estimate.value:
-            best.add(high)
+        if before is not None:
+            groups.setdefault(before, [before]).append(after)
+    best = set()
+    for rows in groups.values():
+        values = {row: _line(result, row, column).estimate.value for row in rows}
+        if len(set(values.values())) > 1:
+            best |= {row for row, value in values.items() if value == max(values.values())}
     return best
 
 
-def _gain_of(result: TableResult, row: int, column: Column) -> PairedGain | None:
+def _gain_of(result: TableResult, row: int, column: int) -> PairedGain | None:
     """Return the gain of a row after SFT in one column; None for a row that has nothing before it."""
     place = [after for before, after in pairs(result.table) if before is not None]
     if row not in place:
         return None
-    return result.gains[place.index(row) * len(result.columns) + result.columns.index(column)]
+    return result.gains[place.index(row) * len(result.table.tasks) + column]
 
 
 def _score_notes(result: TableResult) -> list[str]:
     notes = [
         "Percent ± one standard error over documents, in percentage points; in brackets the change from the row before "
-        "SFT; **bold**: the higher of the two, within noise or not. [low, high] is the 95 % interval, shown where the "
+        "SFT; **bold**: the highest of these, within noise or not. [low, high] is the 95 % interval, shown where the "
         "documents show no spread; those of all cells are in the CSV.",
         f"Documents a cell (n) and setting: {'; '.join(_sizes(result))}.",
     ]
@@ -205,10 +203,12 @@ def _score_notes(result: TableResult) -> list[str]:
 
 
 def _sizes(result: TableResult) -> Iterable[str]:
-    for number, (heading, column) in enumerate(zip(_headings(result), result.columns, strict=True)):
-        sizes = {_line(result, row, number).estimate.n for row in range(len(result.table.rows))}
+    for number, heading in enumerate(_headings(result)):
+        column = [_line(result, row, number) for row in range(len(result.table.rows))]
+        sizes = {line.estimate.n for line in column}
         span = str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
-        yield f"{heading} {span}, `{column[1]}`"
+        settings = dict.fromkeys(line.cell.setting for line in column)
+        yield f"{heading} {span}, {' or '.join(f'`{setting}`' for setting in settings)}"
 
 
 def _chances(result: TableResult) -> str:
@@ -221,7 +221,7 @@ def _chances(result: TableResult) -> str:
 
 def _gain_rows(result: TableResult) -> list[list[str]]:
     rows = [["Model", *_headings(result)]]
-    width = len(result.columns)
+    width = len(result.table.tasks)
     paired = [(before, after) for before, after in pairs(result.table) if before is not None]
     labels = [f"{_label(result, before)} {_label(result, after)}" for before, after in paired]
     for number, label in enumerate(labels):
@@ -298,8 +298,7 @@ def _lineage_gain(paired: PairedGain) -> dict[str, Any]:
     return {
         "before": paired.before,
         "after": paired.after,
-        "task": paired.column[0],
-        "setting": paired.column[1],
+        "task": paired.task,
         "value": round(gain.value, 6) + 0.0,
         "stderr": None if gain.stderr is None else round(gain.stderr, 6),
         "n": gain.n,

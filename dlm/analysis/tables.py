@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlm.analysis.cells import Cell, again, read_cells
 from dlm.analysis.estimates import Estimate, Gain, estimate, paired_gain
@@ -13,8 +13,14 @@ from dlm.analysis.verdicts import Verdict, judge
 from dlm.errors import DataError
 from dlm.settings import Table, TableRow, Task
 
-Column = tuple[str, str]
-"""A column of the rendered table: (task, setting)."""
+
+class Asked(NamedTuple):
+    """How a row answers a task: what tells the cell of this table from those of others."""
+
+    setting: str
+    """Name of the sampler, or of how likelihoods were estimated."""
+    response_prefix: str = ""
+    """What every answer was made to begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +45,7 @@ class PairedGain:
     """Checkpoint before SFT."""
     after: str
     """Checkpoint after SFT."""
-    column: Column
+    task: str
     gain: Gain
 
 
@@ -51,12 +57,10 @@ class TableResult:
     scale: str
     table: Table
     tasks: Mapping[str, Task]
-    columns: tuple[Column, ...]
-    """(task, setting), in the order of the table's tasks."""
     results: tuple[Result, ...]
-    """In the order of the table's rows, then of the columns."""
+    """In the order of the table's rows, then of its tasks."""
     gains: tuple[PairedGain, ...]
-    """In the order of the rows after SFT, then of the columns."""
+    """In the order of the rows after SFT, then of the tasks."""
     meaningless: bool
     """The scale is too small for its numbers to mean anything."""
 
@@ -67,6 +71,7 @@ def build_table(
     tasks: Mapping[str, Task],
     scale: str,
     scores: Mapping[str, Mapping[str, Any]],
+    asked: Callable[[TableRow, str], Asked],
     published: Published | None = None,
     meaningless: bool = False,
 ) -> TableResult:
@@ -78,31 +83,28 @@ def build_table(
         tasks: every task by name.
         scale: name of the scale.
         scores: the loaded `scores.json` of every model of the table, by model.
+        asked: how a row answers a task.
         published: figures to compare with; used where ``table.published`` names a table of them.
         meaningless: say so in every verdict (a scale for tests).
 
     Raises:
         DataError: a cell is missing, damaged, or scored by another metric than the task's; names model and task.
     """
-    by_row = [_index(row, table, tasks, scale, scores) for row in table.rows]
-    columns = _columns(table, by_row)
+    by_row = [_index(row, table, tasks, scale, scores, asked) for row in table.rows]
     results = []
     for row, cells in zip(table.rows, by_row, strict=True):
-        for column in columns:
-            task = tasks[column[0]]
+        for name_of_task in table.tasks:
+            task = tasks[name_of_task]
             figure = _figure(published, table, row, task)
-            differing = table.differences(row.model, column[0])
-            results.append(
-                _result(row, _cell(cells, row, column, scale), task, figure, differing, scale if meaningless else None)
-            )
+            differing = table.differences(row.model, name_of_task)
+            results.append(_result(row, cells[name_of_task], task, figure, differing, scale if meaningless else None))
     return TableResult(
         name=name,
         scale=scale,
         table=table,
         tasks={task: tasks[task] for task in table.tasks},
-        columns=columns,
         results=tuple(results),
-        gains=_gains(table, scale, columns, by_row),
+        gains=_gains(table, scale, by_row),
         meaningless=meaningless,
     )
 
@@ -114,30 +116,47 @@ def pairs(table: Table) -> list[tuple[int | None, int]]:
     for index, row in enumerate(table.rows):
         if row.stage == "before SFT":
             before = index
-        else:
+        elif row.stage == "after SFT":
             found.append((before, index))
     return found
 
 
 def _index(
-    row: TableRow, table: Table, tasks: Mapping[str, Task], scale: str, scores: Mapping[str, Mapping[str, Any]]
-) -> dict[Column, Cell]:
-    """Return the cells of one row by (task, setting), those of other tables left out."""
+    row: TableRow,
+    table: Table,
+    tasks: Mapping[str, Task],
+    scale: str,
+    scores: Mapping[str, Mapping[str, Any]],
+    asked: Callable[[TableRow, str], Asked],
+) -> dict[str, Cell]:
+    """Return the cells of one row by task, those of other tables left out."""
     if row.model not in scores:
         raise DataError(
             f"table row '{row.label}': no scores of model '{row.model}'; run `dlm score {row.model} --scale {scale}`"
         )
-    found: dict[Column, Cell] = {}
-    for cell in read_cells(row.model, scale, scores[row.model]):
-        if cell.task not in table.tasks or cell.extra.get("chat", row.chat) != row.chat:
-            continue
-        column = (cell.task, cell.setting)
-        if column in found:
-            where = f"scores of '{row.model}', task '{cell.task}'"
-            raise DataError(f"{where}: setting '{cell.setting}' stands there twice; {again(row.model, scale)}")
-        _check_metric(row.model, scale, cell, tasks[cell.task])
-        found[column] = cell
-    return found
+    cells = read_cells(row.model, scale, scores[row.model])
+    return {task: _cell(cells, row, task, asked(row, task), tasks[task], scale) for task in table.tasks}
+
+
+def _cell(cells: Sequence[Cell], row: TableRow, task: str, asked: Asked, settings: Task, scale: str) -> Cell:
+    found = [
+        cell
+        for cell in cells
+        if (cell.task, cell.setting) == (task, asked.setting)
+        and cell.extra.get("chat", row.chat) == row.chat
+        and cell.extra.get("response_prefix", asked.response_prefix) == asked.response_prefix
+    ]
+    if not found:
+        raise DataError(
+            f"scores of '{row.model}': no cell for task '{task}' (setting '{asked.setting}', "
+            f"chat {str(row.chat).lower()}); run `dlm sample {row.model} --scale {scale}` and "
+            f"`dlm score {row.model} --scale {scale}`"
+        )
+    if len(found) > 1:
+        where = f"scores of '{row.model}', task '{task}'"
+        raise DataError(f"{where}: setting '{asked.setting}' stands there twice; {again(row.model, scale)}")
+    _check_metric(row.model, scale, found[0], settings)
+    return found[0]
 
 
 def _check_metric(model: str, scale: str, cell: Cell, task: Task) -> None:
@@ -146,26 +165,6 @@ def _check_metric(model: str, scale: str, cell: Cell, task: Task) -> None:
             f"scores of '{model}', task '{cell.task}': scored by {cell.metric} ({cell.filter}), "
             f"the task asks for {task.metric} ({task.filter}); {again(model, scale)}"
         )
-
-
-def _columns(table: Table, by_row: list[dict[Column, Cell]]) -> tuple[Column, ...]:
-    """Return every (task, setting) that some row has, in the order of tasks, then of first appearance."""
-    seen = dict.fromkeys(column for cells in by_row for column in cells)
-    columns = []
-    for task in table.tasks:
-        # A task that no row has keeps its place, so that its absence is named.
-        columns += [column for column in seen if column[0] == task] or [(task, "any")]
-    return tuple(columns)
-
-
-def _cell(cells: Mapping[Column, Cell], row: TableRow, column: Column, scale: str) -> Cell:
-    if column not in cells:
-        task, setting = column
-        raise DataError(
-            f"scores of '{row.model}': no cell for task '{task}' (setting '{setting}', chat {str(row.chat).lower()}); "
-            f"run `dlm sample {row.model} --scale {scale}` and `dlm score {row.model} --scale {scale}`"
-        )
-    return cells[column]
 
 
 def _figure(published: Published | None, table: Table, row: TableRow, task: Task) -> Figure | None:
@@ -187,17 +186,15 @@ def _result(
     return Result(row=row, cell=cell, estimate=computed, figure=figure, differing=differing, verdict=verdict)
 
 
-def _gains(
-    table: Table, scale: str, columns: tuple[Column, ...], by_row: list[dict[Column, Cell]]
-) -> tuple[PairedGain, ...]:
+def _gains(table: Table, scale: str, by_row: list[dict[str, Cell]]) -> tuple[PairedGain, ...]:
     found = []
     for before, after in pairs(table):
         if before is None:
             continue
         names = table.rows[before].model, table.rows[after].model
-        for column in columns:
-            gain = _gain(by_row[before][column], by_row[after][column], names, scale)
-            found.append(PairedGain(before=names[0], after=names[1], column=column, gain=gain))
+        for task in table.tasks:
+            gain = _gain(by_row[before][task], by_row[after][task], names, scale)
+            found.append(PairedGain(before=names[0], after=names[1], task=task, gain=gain))
     return tuple(found)
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
-import lm_eval
-import torch
-import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
-import dlm
 from dlm.errors import DataError, DlmError, SettingsError, did_you_mean
 from dlm.evaluation.chat import Chat
+from dlm.evaluation.execution import execution_content
 from dlm.evaluation.likelihood import Answer, Estimate, estimate
 from dlm.evaluation.request import Request, cut, requests_of, stream_of
 from dlm.models import Denoiser, load_denoiser
@@ -112,20 +108,7 @@ class DiffusionLM(TemplateLM):
 
     def execution_content(self) -> dict[str, Any]:
         """Describe how the model is run: what is not meant to change a result and yet may change its bits."""
-        device = self.denoiser.device
-        return {
-            "dtype": str(next(self.denoiser.parameters()).dtype).removeprefix("torch."),
-            "device": device.type,
-            "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-            "batch_size": self.execution.batch_size,
-            "threads": torch.get_num_threads(),
-            "versions": {
-                "dlm": dlm.__version__,
-                "lm_eval": lm_eval.__version__,
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            },
-        }
+        return execution_content(self.denoiser, self.execution)
 
     def _generation(self, sample: Sample) -> Generation:
         stops = self.denoiser.stop_token_ids

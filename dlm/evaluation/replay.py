@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -21,10 +21,23 @@ from dlm.progress import Progress
 
 if TYPE_CHECKING:
     from dlm.evaluation.likelihood import Estimate
-    from dlm.evaluation.lm import DiffusionLM, Generation
+    from dlm.evaluation.lm import Generation
     from dlm.params import Cell
 
 Used = tuple[Request, dict[str, Any]]
+
+
+class Backend(Protocol):
+    """What answers the requests that are not recorded yet."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Generation]]]:
+        """Answer each request; yield (index, answer) after each batch."""
+
+    def estimate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Estimate]]]:
+        """Find the log-likelihood of each request's continuation; yield (index, estimate) after each batch."""
+
+    def execution_content(self) -> dict[str, Any]:
+        """Describe how the model is run."""
 
 
 class RecordedLM(LM):
@@ -47,7 +60,7 @@ class RecordedLM(LM):
         checkpoint: str,
         versions: Mapping[str, Any],
         chat: Chat,
-        backend: Callable[[], DiffusionLM] | None = None,
+        backend: Callable[[], Backend] | None = None,
     ) -> None:
         super().__init__()
         self.store, self.cell, self.checkpoint, self.versions = store, cell, checkpoint, versions
@@ -135,9 +148,7 @@ class RecordedLM(LM):
                 )
                 progress.advance(len(batch))
 
-    def _outcomes(
-        self, backend: DiffusionLM, requests: Sequence[Request]
-    ) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    def _outcomes(self, backend: Backend, requests: Sequence[Request]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         if requests[0].kind == "generate":
             for generations in backend.generate(requests):
                 yield [(index, _generated(generation)) for index, generation in generations]

@@ -16,11 +16,12 @@ from dlm.evaluation.records import RECORDS, RecordStore
 from dlm.evaluation.replay import RecordedLM, Used
 from dlm.files import SCORES_FORMAT, digest, read_manifest, write_json, write_jsonl, write_manifest
 from dlm.provenance import code_version
+from dlm.settings import ExactLikelihood, GreedySettings
 
 if TYPE_CHECKING:
     from lm_eval.tasks.manager import TaskDict
 
-    from dlm.evaluation.lm import DiffusionLM
+    from dlm.evaluation.replay import Backend
     from dlm.models import Denoiser
     from dlm.params import Cell
     from dlm.settings import ExecutionSettings
@@ -151,13 +152,18 @@ def _load_weights(folder: Path, execution: ExecutionSettings) -> Denoiser:
     return load_denoiser(folder, execution)
 
 
-def _backend(load: Callable[[], Denoiser], cell: Cell, execution: ExecutionSettings) -> DiffusionLM:
+def _backend(load: Callable[[], Denoiser], cell: Cell, execution: ExecutionSettings) -> Backend:
+    from dlm.evaluation.autoregressive import AutoregressiveLM
     from dlm.evaluation.lm import DiffusionLM
 
+    sampler, likelihood = cell.sampler, cell.likelihood
+    if isinstance(sampler, GreedySettings) or isinstance(likelihood, ExactLikelihood):
+        greedy = sampler if isinstance(sampler, GreedySettings) else None
+        return AutoregressiveLM(load(), greedy=greedy, response_prefix=cell.response_prefix, execution=execution)
     return DiffusionLM(
         load(),
-        sampler=cell.sampler,
-        likelihood=cell.likelihood,
+        sampler=sampler,
+        likelihood=likelihood,
         response_prefix=cell.response_prefix,
         seed=cell.seed,
         execution=execution,
@@ -170,7 +176,7 @@ def _recorded(
     tasks: TaskDict,
     checkpoint: str,
     chat: Chat,
-    backend: Callable[[], DiffusionLM] | None = None,
+    backend: Callable[[], Backend] | None = None,
 ) -> RecordedLM:
     return RecordedLM(store, cell, checkpoint=checkpoint, versions=task_versions(tasks), chat=chat, backend=backend)
 

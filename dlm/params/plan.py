@@ -13,9 +13,11 @@ from typing import Any
 
 from dlm.errors import SettingsError, did_you_mean
 from dlm.files import MANIFEST, digest
-from dlm.params.schema import Params, load_params
+from dlm.params.schema import Params, is_causal, load_params
 from dlm.settings import (
+    ExactLikelihood,
     FixedTestSet,
+    GreedySettings,
     LikelihoodSettings,
     SamplerSettings,
     Scratch,
@@ -36,8 +38,8 @@ class Cell:
     setting: str
     chat: bool
     response_prefix: str
-    sampler: SamplerSettings | None
-    likelihood: LikelihoodSettings | None
+    sampler: SamplerSettings | GreedySettings | None
+    likelihood: LikelihoodSettings | ExactLikelihood | None
     seed: int
     dataset: str | None
 
@@ -93,7 +95,7 @@ class Plan:
     def cells(self, checkpoint: str) -> tuple[Cell, ...]:
         """Return the distinct cells on which any table evaluates ``checkpoint``, in the order of the tables."""
         cells = [
-            self._cell(row, name)
+            self.cell(row, name)
             for table in self.params.tables.values()
             for row in table.rows
             if row.model == checkpoint
@@ -101,22 +103,38 @@ class Plan:
         ]
         return tuple(dict.fromkeys(cells))
 
-    def _cell(self, row: TableRow, name: str) -> Cell:
+    def cell(self, row: TableRow, name: str) -> Cell:
+        """Return how a row of a table answers a task."""
         task = self.params.tasks[name]
-        prefixed = task.prefix_for == "all" or row.stage == "after SFT"
-        sampler = self.params.samplers[task.sampler] if task.sampler else None
+        sampler, likelihood, setting = self._answering(row, name, task)
+        prefixed = task.prefix_for == "all" or row.stage != "before SFT"
         return Cell(
             checkpoint=row.model,
             task=name,
             task_settings=task,
-            setting=task.sampler or f"mc{self.params.likelihood.samples}",
+            setting=setting,
             chat=row.chat,
             response_prefix=task.response_prefix if prefixed else "",
             sampler=sampler,
-            likelihood=None if sampler else self.params.likelihood,
+            likelihood=likelihood,
             seed=self.params.seed,
             dataset=task.dataset,
         )
+
+    def _answering(
+        self, row: TableRow, name: str, task: Task
+    ) -> tuple[SamplerSettings | GreedySettings | None, LikelihoodSettings | ExactLikelihood | None, str]:
+        """Return how answers are sampled or how likelihoods are found, and the name of that."""
+        causal = is_causal(self.params, row.model)
+        if task.sampler is None:
+            likelihood = self.params.likelihood
+            return (None, ExactLikelihood(), "exact") if causal else (None, likelihood, f"mc{likelihood.samples}")
+        chosen = row.samplers.get(name, task.sampler)
+        sampler = self.params.samplers[chosen]
+        if causal:
+            greedy = GreedySettings(max_new_tokens=sampler.canvas.max_new_tokens)
+            return greedy, None, f"greedy{greedy.max_new_tokens}"
+        return sampler, None, chosen
 
     def data_inputs(self, name: str) -> list[str]:
         """Files that preparing ``name`` reads: the corpora of a tokenizer, a test set's copy on this machine."""

@@ -18,6 +18,7 @@ from dlm.settings import (
     FixedTestSet,
     GeneratedMixture,
     GeneratedProblems,
+    HubCheckpoint,
     HubDataset,
     LikelihoodSettings,
     ProblemSettings,
@@ -25,6 +26,7 @@ from dlm.settings import (
     SamplerSettings,
     Scratch,
     Table,
+    TableRow,
     Task,
     TokenizerData,
     TrainedCheckpoint,
@@ -97,7 +99,7 @@ def is_causal(params: Params, checkpoint: str) -> bool:
         if isinstance(entry.start, Scratch):
             return entry.start.causal
         entry = params.checkpoints[entry.start]
-    return False
+    return isinstance(entry, HubCheckpoint) and entry.autoregressive
 
 
 class _Checker:
@@ -215,11 +217,23 @@ class _Checker:
         for index, row in enumerate(table.rows):
             path = ("tables", name, "rows", index, "model")
             self.known(path, row.model, self.params.checkpoints, "checkpoint")
-            if is_causal(self.params, row.model):
-                raise self.document.error(path, f"'{row.model}' is autoregressive; name a checkpoint converted from it")
-            for task in self.fitting(name, row.model):
-                self.answer_fits(row.model, task)
+            tasks = list(self.fitting(name, row.model))
+            self.row_samplers(path[:-1], row, table)
+            for task in tasks:
+                self.answer_fits(row.model, row.samplers.get(task, self.params.tasks[task].sampler))
         self.differences(name, table)
+
+    def row_samplers(self, path: PathKey, row: TableRow, table: Table) -> None:
+        for task, sampler in row.samplers.items():
+            place = (*path, "samplers", task)
+            self.known(place, task, dict.fromkeys(table.tasks), "task of this table")
+            self.known(place, sampler, self.params.samplers, "sampler")
+            if self.params.tasks[task].sampler is None:
+                raise self.document.error(place, f"task '{task}' scores given choices: no sampler applies; remove it")
+            if is_causal(self.params, row.model):
+                raise self.document.error(
+                    place, f"'{row.model}' is autoregressive and answers greedily, so no sampler applies; remove it"
+                )
 
     def differences(self, name: str, table: Table) -> None:
         models = {row.model for row in table.rows}
@@ -234,8 +248,8 @@ class _Checker:
             self.known(("tables", name, "tasks", index), task, self.params.tasks, "task")
             yield task
 
-    def answer_fits(self, model: str, task: str) -> None:
-        root, sampler = root_architecture(self.params, model), self.params.tasks[task].sampler
+    def answer_fits(self, model: str, sampler: str | None) -> None:
+        root = root_architecture(self.params, model)
         if root is None or sampler is None:
             return
         length = self.params.samplers[sampler].canvas.max_new_tokens

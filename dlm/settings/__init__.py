@@ -1,5 +1,6 @@
 """What can be chosen: frozen dataclasses that check themselves. Standard library only."""
 
+from dlm.settings.autoregressive import ExactLikelihood, GreedySettings
 from dlm.settings.data import (
     PROBLEMS,
     Countdown,
@@ -44,11 +45,13 @@ __all__ = [
     "DataSettings",
     "Difference",
     "EvenSelector",
+    "ExactLikelihood",
     "ExecutionSettings",
     "FixedTestSet",
     "FullCanvas",
     "GeneratedMixture",
     "GeneratedProblems",
+    "GreedySettings",
     "HubCheckpoint",
     "HubDataset",
     "LikelihoodSettings",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dlm.errors import SettingsError
@@ -39,7 +40,7 @@ class Task:
     response_prefix: str = ""
     """Text that every answer is made to begin with, such as the opening reasoning tag."""
     prefix_for: Literal["all", "tuned"] = "all"
-    """Whose answers begin with response_prefix: all models', or only those finetuned for reasoning."""
+    """Whose answers begin with response_prefix: all models', or only those that do not stand before SFT."""
     unsafe_code: bool = False
     """The task runs programs that the model writes; it is planned anywhere, and run where allow_unsafe_code says so."""
     benchmark: str | None = None
@@ -61,8 +62,10 @@ class TableRow:
     """Name of the checkpoint under `checkpoints`."""
     label: str
     """Name in the rendered table."""
-    stage: Literal["before SFT", "after SFT"]
-    """Which side of the comparison the row stands on."""
+    stage: Literal["before SFT", "after SFT"] | None = None
+    """Which side of the comparison the row stands on; None: it stands alone, as an autoregressive baseline does."""
+    samplers: Mapping[str, str] = field(default_factory=dict)
+    """By task: the sampler that this row is sampled with in place of the task's, such as one that grows its canvas."""
     chat: bool = True
     """Wrap prompts in the checkpoint's chat template."""
     published: str | None = None

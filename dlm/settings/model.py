@@ -13,11 +13,11 @@ _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A native transformers decoder, by its sizes."""
+    """A native transformers network, by its sizes."""
 
     __pydantic_config__ = _STRICT
-    model_type: Literal["llama", "qwen2"]
-    """transformers model type."""
+    model_type: Literal["llama", "qwen2", "qwen3", "gpt2", "modernbert"]
+    """transformers model type; `modernbert` is an encoder, the others are decoders."""
     hidden_size: int
     """Width of the residual stream."""
     layers: int
@@ -30,8 +30,8 @@ class Architecture:
     """Width of the MLP."""
     max_positions: int
     """Longest sequence, in tokens."""
-    rope_theta: float = 10000.0
-    """Base of the rotary position embedding."""
+    rope_theta: float | None = None
+    """Base of the rotary position embedding, for networks that have one; None: 10,000."""
     initializer_range: float = 0.02
     """Standard deviation of the random weights; narrow networks start faster with more."""
     tie_embeddings: bool = False
@@ -40,12 +40,27 @@ class Architecture:
     def __post_init__(self) -> None:
         for name in ("hidden_size", "layers", "heads", "intermediate_size", "max_positions"):
             at_least(name, getattr(self, name), 1)
-        above("rope_theta", self.rope_theta, 0)
+        if self.rope_theta is not None:
+            above("rope_theta", self.rope_theta, 0)
+            if self.model_type == "gpt2":
+                raise SettingsError("rope_theta does not apply to gpt2, whose positions are learned; remove it")
+        if self.kv_heads is not None and self.model_type in ("gpt2", "modernbert"):
+            raise SettingsError(f"kv_heads does not apply to {self.model_type}; remove it")
         above("initializer_range", self.initializer_range, 0)
         if self.hidden_size % self.heads:
             raise SettingsError(f"heads {self.heads} does not divide hidden_size {self.hidden_size}")
         if self.kv_heads is not None and (self.kv_heads < 1 or self.heads % self.kv_heads):
             raise SettingsError(f"kv_heads {self.kv_heads} does not divide heads {self.heads}")
+
+    @property
+    def rotary_base(self) -> float:
+        """Base of the rotary position embedding."""
+        return 10000.0 if self.rope_theta is None else self.rope_theta
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether attention goes both ways by construction."""
+        return self.model_type == "modernbert"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +76,10 @@ class Scratch:
     """True: an autoregressive model with causal attention; False: a diffusion model with bidirectional attention."""
     shift: bool = False
     """True: the output at position i-1 predicts token i (Dream); False: the output at i predicts token i (LLaDA)."""
+
+    def __post_init__(self) -> None:
+        if self.causal and self.architecture.is_encoder:
+            raise SettingsError(f"causal: {self.architecture.model_type} is an encoder; its attention goes both ways")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +123,8 @@ class HubCheckpoint:
     """Hub id, `organisation/name`."""
     revision: str
     """Branch, tag or commit."""
+    autoregressive: bool = False
+    """True: kept as it is, an autoregressive model to start from or to compare with."""
 
     def __post_init__(self) -> None:
         if self.repository.count("/") != 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dlm.analysis.tables import Asked
 from dlm.settings import Table, TableRow, Task
 
 ANSWER = {"output": "generate", "metric": "exact_match", "sampler": "blocks"}
@@ -70,3 +71,8 @@ def pair_scores(scale: str = "tiny") -> dict[str, dict[str, Any]]:
     before = [cell("words", right(10, 100)), cell("sudoku", [0] * 100, grids), cell("choice", right(30, 100))]
     after = [cell("words", right(64, 100)), cell("sudoku", [1, 2] * 50, grids), cell("choice", right(28, 100))]
     return {"base": scores("base", before, scale), "base-sft": scores("base-sft", after, scale)}
+
+
+def asked(row: TableRow, task: str) -> Asked:
+    """Return the setting that a task's cells have unless they say otherwise."""
+    return Asked(SETTINGS[task])

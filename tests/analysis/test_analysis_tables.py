@@ -11,19 +11,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from analysis_examples import TASKS, cell, pair_scores, pair_table, right, scores
+from analysis_examples import SETTINGS, TASKS, asked, cell, pair_scores, pair_table, right, scores
 
 from dlm.analysis import Published, build_table, write_files
 from dlm.analysis.command import write_table
 from dlm.analysis.published import DEFAULT_PATH
 from dlm.analysis.render import COLUMNS, csv_text, lineage, markdown
+from dlm.analysis.tables import Asked
 from dlm.errors import DataError, SettingsError
 from dlm.files import write_json, write_text
 from dlm.params import Layout, Params, Plan
-from dlm.settings import Difference, Table, TableRow
+from dlm.settings import (
+    Difference,
+    EvenSelector,
+    FullCanvas,
+    HubCheckpoint,
+    LikelihoodSettings,
+    SamplerSettings,
+    Table,
+    TableRow,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[2]
+REFERRED_TO: dict[str, Any] = {
+    "tasks": TASKS,
+    "likelihood": LikelihoodSettings(samples=16),
+    "samplers": {"blocks": SamplerSettings(canvas=FullCanvas(max_new_tokens=8), selector=EvenSelector(steps=8))},
+    "checkpoints": {name: HubCheckpoint(repository="a/b", revision="main") for name in ("base", "base-sft")},
+}
 CODE = {"version": "0.1.0", "commit": "abc123"}
 
 
@@ -33,6 +49,7 @@ def published() -> Published:
 
 
 def build(table: Table | None = None, found: dict[str, Any] | None = None, **options: Any):
+    options.setdefault("asked", asked)
     return build_table("table1", table or pair_table(), TASKS, "tiny", found or pair_scores(), **options)
 
 
@@ -44,7 +61,7 @@ def lines(text: str) -> list[dict[str, str]]:
 def test_golden_rendering(name: str, published: Published):
     """To renew after an intended change: write what `markdown` and `csv_text` give into tests/analysis/golden."""
     if name == "micro":
-        result = build_table("table1", pair_table(), TASKS, "micro", pair_scores("micro"), meaningless=True)
+        result = build_table("table1", pair_table(), TASKS, "micro", pair_scores("micro"), asked, meaningless=True)
     else:
         result = build(pair_table(published=name == "published"), published=published)
     assert markdown(result) == (GOLDEN / f"{name}.md").read_text(encoding="utf-8")
@@ -75,16 +92,25 @@ def test_rows_in_the_tables_order_whatever_the_scores_order():
     assert csv_text(result) == csv_text(build())
 
 
-def test_several_settings_of_a_task_are_rows_and_columns_of_their_own():
+def test_each_row_has_its_own_setting():
     found = pair_scores()
-    for number, name in enumerate(found):
-        found[name]["cells"].insert(1, cell("words", right(5 + number, 10), setting="greedy"))
-    result = build(found=found)
-    assert [row["setting"] for row in lines(csv_text(result))][:3] == ["blocks", "greedy", "blocks"]
-    assert "Word problems (greedy)" in markdown(result)
-    del found["base-sft"]["cells"][1]
-    with pytest.raises(DataError, match="scores of 'base-sft': no cell for task 'words' \\(setting 'greedy'"):
-        build(found=found)
+    found["base-sft"]["cells"].insert(0, cell("words", right(5, 100), setting="greedy"))
+    own = {("base-sft", "words"): "greedy"}
+    result = build(found=found, asked=lambda row, task: Asked(own.get((row.model, task), SETTINGS[task])))
+    assert [row["setting"] for row in lines(csv_text(result))][2:5] == ["mc16", "greedy", "blocks"]
+    assert "Word problems 100, `blocks` or `greedy`" in markdown(result)
+    with pytest.raises(DataError, match="scores of 'base': no cell for task 'words' \\(setting 'greedy'"):
+        build(found=found, asked=lambda row, task: Asked("greedy" if task == "words" else SETTINGS[task]))
+
+
+def test_a_row_that_stands_alone_has_no_gain_and_one_before_may_have_several_after():
+    table = pair_table()
+    rows = (replace(table.rows[0], stage=None), table.rows[0], table.rows[1], table.rows[1])
+    result = build(replace(table, rows=rows))
+    assert [(gain.before, gain.after) for gain in result.gains] == [("base", "base-sft")] * 6
+    body = [line for line in markdown(result).splitlines() if line.startswith("| ")][2:6]
+    assert ["(+" in line or "(-" in line for line in body] == [False, False, True, True]
+    assert "**" not in body[0] and body[3].count("**64.0**") == 1
 
 
 def test_published_joins_only_where_the_table_says_so(published: Published):
@@ -245,7 +271,7 @@ def test_missing_scores_repeated_cells_and_absent_tasks():
         build(found=found)
     for name in found:
         found[name]["cells"] = [one for one in pair_scores()[name]["cells"] if one["task"] != "choice"]
-    with pytest.raises(DataError, match="scores of 'base': no cell for task 'choice' \\(setting 'any'"):
+    with pytest.raises(DataError, match="scores of 'base': no cell for task 'choice' \\(setting 'mc16'"):
         build(found=found)
 
 
@@ -261,7 +287,7 @@ def test_pairs_scored_on_other_documents_are_refused():
 
 
 def test_the_command_reads_a_plan_and_writes_the_files(tmp_path: Path):
-    params = Params(title="tiny", tasks=dict(TASKS), tables={"table1": pair_table()})
+    params = Params(title="tiny", tables={"table1": pair_table()}, **REFERRED_TO)
     plan = Plan("tiny", params, Layout("tiny", tmp_path))
     with pytest.raises(DataError, match=r"scores/base/scores\.json: no such file"):
         write_table("table1", plan)
@@ -276,7 +302,7 @@ def test_the_command_reads_a_plan_and_writes_the_files(tmp_path: Path):
 
 
 def test_the_command_joins_published_figures_of_the_working_copy(tmp_path: Path):
-    params = Params(title="paper", tasks=dict(TASKS), tables={"table1": pair_table(published=True)})
+    params = Params(title="paper", tables={"table1": pair_table(published=True)}, **REFERRED_TO)
     plan = Plan("paper", params, Layout("paper", tmp_path))
     for model, found in pair_scores("paper").items():
         write_json(plan.layout.manifest("scores", model), found)
@@ -290,9 +316,9 @@ def test_the_command_joins_published_figures_of_the_working_copy(tmp_path: Path)
 def test_a_table_is_made_without_torch_or_lm_eval(tmp_path: Path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from analysis_examples import TASKS, pair_scores, pair_table\n"
+        "from analysis_examples import TASKS, asked, pair_scores, pair_table\n"
         "from dlm.analysis import build_table, write_files\n"
-        "write_files(build_table('t', pair_table(), TASKS, 'tiny', pair_scores()), sys.argv[2], code={})\n"
+        "write_files(build_table('t', pair_table(), TASKS, 'tiny', pair_scores(), asked), sys.argv[2], code={})\n"
         "print(sorted({'torch', 'lm_eval', 'transformers', 'datasets'} & set(sys.modules)))\n"
     )
     command = [sys.executable, "-c", program, str(Path(__file__).parent), str(tmp_path)]
