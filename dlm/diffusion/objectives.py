@@ -1,24 +1,30 @@
 """Training objectives: tokens, a loss mask and a denoiser in, a loss out. They know no architecture.
 
-A denoiser is a function ``(tokens_BL, attention_BL, at_BL) -> logits_NV``: it scores the tokens at the N selected
-positions, row by row. Shapes: B rows, L positions, V tokens.
+A loss is made in three steps, each of which can be fed alone: noise (:func:`draw_noise`), the cross-entropy of what is
+hidden (:func:`mdlm_nll`, :func:`bd3lm_nll`), and its weight (:func:`token_weights`).
+
+A denoiser is a function ``(tokens_BL, attention, at_BL) -> logits_NV``: it scores the tokens at the N selected
+positions, row by row. Block diffusion also gives it position ids, as a fourth argument. Shapes: B rows, L positions,
+V tokens, M = 2L positions of the two copies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlm.diffusion.masking import corrupt, draw_times
+from dlm.diffusion.blocks import train_block_mask, train_mask, train_positions
+from dlm.diffusion.masking import Corrupted, corrupt, draw_times
 from dlm.diffusion.noise import uniform
 from dlm.diffusion.schedules import loss_weight, schedule
 from dlm.errors import SettingsError
-from dlm.settings import MDLM
+from dlm.settings import BD3LM, MDLM, cart_parameter
 
-Denoise = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+Denoise = Callable[..., Tensor]
 
 
 def mdlm_loss(
@@ -47,18 +53,120 @@ def mdlm_loss(
     Returns:
         float32 [B, L]: the weighted cross-entropy in nats at masked positions, 0 elsewhere; not yet normalised.
     """
-    chosen = schedule(settings.schedule)
-    # 1. Draw a time for each row, and hide each trainable token with probability 1 - alpha(t).
-    time_B = draw_times(seed, streams_B, step, settings.time_epsilon)
-    noise_BL = uniform(seed, streams_B, tokens_BL.shape[1], step, 1)
-    noised = corrupt(tokens_BL, trainable_BL, time_B, noise_BL, chosen, mask_token_id)
-    # 2. Score the hidden tokens.
+    noised = draw_noise(
+        tokens_BL, trainable_BL, settings, mask_token_id=mask_token_id, seed=seed, streams_B=streams_B, step=step
+    )
+    nll_BL = mdlm_nll(denoise, tokens_BL, noised, attention_BL)
+    return nll_BL * token_weights(noised, settings)
+
+
+def bd3lm_loss(
+    denoise: Denoise,
+    tokens_BL: Tensor,
+    trainable_BL: Tensor,
+    *,
+    settings: BD3LM,
+    mask_token_id: int,
+    seed: int,
+    streams_B: Tensor,
+    step: int,
+    flex: bool = False,
+) -> Tensor:
+    """Weighted cross-entropy of the masked tokens, each block given the clean ones before (BD3LM, arXiv 2503.09573).
+
+    Padding is not hidden: it must come last, so that no trained token sees it but through its own block (the `filler`
+    of a recipe). Arguments and return value are those of :func:`mdlm_loss`, and ``flex`` of :func:`bd3lm_nll`.
+    """
+    noised = draw_noise(
+        tokens_BL, trainable_BL, settings, mask_token_id=mask_token_id, seed=seed, streams_B=streams_B, step=step
+    )
+    nll_BL = bd3lm_nll(denoise, tokens_BL, noised, settings.block_size, flex=flex)
+    return nll_BL * token_weights(noised, settings)
+
+
+def draw_noise(
+    tokens_BL: Tensor,
+    trainable_BL: Tensor,
+    settings: MDLM | BD3LM,
+    *,
+    mask_token_id: int,
+    seed: int,
+    streams_B: Tensor,
+    step: int,
+) -> Corrupted:
+    """Draw the times of each row, and hide each trainable token with probability 1 - alpha(t)."""
+    length = tokens_BL.shape[1]
+    if isinstance(settings, BD3LM) and settings.time == "block":
+        blocks = -(-length // settings.block_size)
+        time_BK = draw_times(seed, streams_B, step, settings.time_epsilon, blocks)
+        time_BL = time_BK.repeat_interleave(settings.block_size, dim=1)[:, :length]
+    else:
+        time_BL = draw_times(seed, streams_B, step, settings.time_epsilon)
+    noise_BL = uniform(seed, streams_B, length, step, 1)
+    return corrupt(tokens_BL, trainable_BL, time_BL, noise_BL, schedule(settings.schedule), mask_token_id)
+
+
+def mdlm_nll(denoise: Denoise, clean_BL: Tensor, noised: Corrupted, attention_BL: Tensor | None) -> Tensor:
+    """Cross-entropy of the hidden tokens, given all that is not hidden: float32 [B, L], 0 where nothing is hidden."""
     logits_NV = denoise(noised.tokens_BL, attention_BL, noised.masked_BL)
-    nll_N = F.cross_entropy(logits_NV, tokens_BL[noised.masked_BL], reduction="none")
-    # 3. Weight each row by its time.
-    weight_B = loss_weight(chosen, time_B) if settings.weight == "scheduler" else torch.ones_like(time_B)
-    weight_N = weight_B[:, None].expand_as(noised.masked_BL)[noised.masked_BL]
-    return _spread(nll_N * weight_N, noised.masked_BL)
+    return _cross_entropy(logits_NV, clean_BL, noised.masked_BL)
+
+
+def bd3lm_nll(denoise: Denoise, clean_BL: Tensor, noised: Corrupted, block_size: int, *, flex: bool = False) -> Tensor:
+    """Cross-entropy of the hidden tokens, given their own noisy block and the clean blocks before it.
+
+    One pass over [noisy | clean] does all blocks (arXiv 2503.09573, section 4). A shifted model reads its
+    outputs on that concatenation, so the first noisy token is scored by its own output (ZHZisZZ/dllm,
+    dllm/core/trainers/bd3lm.py).
+
+    Args:
+        denoise: scores tokens at selected positions; it is given a mask of pairs and position ids.
+        clean_BL: int64 [B, L].
+        noised: the same rows after the forward process.
+        block_size: tokens of a block; the last block may be shorter.
+        flex: give the mask as FlexAttention's `BlockMask`, which such a model needs, and not as bool [B, 2L, 2L].
+
+    Returns:
+        float32 [B, L], 0 where nothing is hidden.
+    """
+    rows, length = clean_BL.shape
+    tokens_BM = torch.cat([noised.tokens_BL, clean_BL], dim=1)
+    at_BM = torch.cat([noised.masked_BL, torch.zeros_like(noised.masked_BL)], dim=1)
+    positions_BM = train_positions(length, clean_BL.device).expand(rows, -1)
+    mask: Any
+    if flex:
+        mask = train_block_mask(length, block_size, clean_BL.device)
+    else:
+        mask = train_mask(length, block_size, clean_BL.device).expand(rows, -1, -1)
+    return _cross_entropy(denoise(tokens_BM, mask, at_BM, positions_BM), clean_BL, noised.masked_BL)
+
+
+def token_weights(noised: Corrupted, settings: MDLM | BD3LM) -> Tensor:
+    """Return the weight of each token's cross-entropy, float32 [B, L] or [B, 1]."""
+    if (parameter := cart_parameter(settings.weight)) is not None:
+        return cart_weights(noised.masked_BL, parameter)
+    if settings.weight == "scheduler":
+        return loss_weight(schedule(settings.schedule), noised.time_BL)
+    return torch.ones_like(noised.time_BL)
+
+
+def cart_weights(masked_BL: Tensor, parameter: float) -> Tensor:
+    """Return Dream's context-adaptive weights: the more unmasked tokens nearby, the more a masked one counts.
+
+    Each unmasked token adds p (1 - p)^(d - 1) / 2 at distance d (Dream, arXiv 2508.15487; ZHZisZZ/dllm,
+    dllm/pipelines/dream/trainer.py, `DreamTrainer`). Padding counts as unmasked, as it does there.
+
+    Args:
+        masked_BL: bool [B, L].
+        parameter: p of the geometric distribution, in (0, 1].
+
+    Returns:
+        float32 [B, L].
+    """
+    index_L = torch.arange(masked_BL.shape[1], device=masked_BL.device)
+    distance_LL = (index_L[:, None] - index_L[None, :]).abs()
+    share_LL = 0.5 * parameter * (1 - parameter) ** (distance_LL - 1).clamp(min=0).float()
+    return (~masked_BL).float() @ share_LL.masked_fill(distance_LL == 0, 0)
 
 
 def autoregressive_loss(
@@ -67,8 +175,7 @@ def autoregressive_loss(
     """Next-token cross-entropy, float32 [B, L]; the first position has no past and does not count."""
     counted_BL = trainable_BL.clone()
     counted_BL[:, 0] = False
-    logits_NV = denoise(tokens_BL, attention_BL, counted_BL)
-    return _spread(F.cross_entropy(logits_NV, tokens_BL[counted_BL], reduction="none"), counted_BL)
+    return _cross_entropy(denoise(tokens_BL, attention_BL, counted_BL), tokens_BL, counted_BL)
 
 
 def normalise(loss_BL: Tensor, trainable_BL: Tensor, rule: str) -> Tensor:
@@ -93,6 +200,7 @@ def normalise(loss_BL: Tensor, trainable_BL: Tensor, rule: str) -> Tensor:
     raise SettingsError(f"unknown normalisation '{rule}'; known: token, sequence, batch")
 
 
-def _spread(values_N: Tensor, where_BL: Tensor) -> Tensor:
-    """Put N values at the True positions of a map of zeros."""
-    return torch.zeros(where_BL.shape, dtype=values_N.dtype, device=values_N.device).masked_scatter(where_BL, values_N)
+def _cross_entropy(logits_NV: Tensor, clean_BL: Tensor, where_BL: Tensor) -> Tensor:
+    """Cross-entropy at the True positions, put into a map of zeros."""
+    nll_N = F.cross_entropy(logits_NV, clean_BL[where_BL], reduction="none")
+    return torch.zeros(where_BL.shape, dtype=nll_N.dtype, device=nll_N.device).masked_scatter(where_BL, nll_N)

@@ -1,5 +1,6 @@
 """Any checkpoint as a denoiser: making, loading, converting and saving."""
 
+from dlm.models.attention import require_pair_masks, use_flex_attention
 from dlm.models.conventions import Conventions, read_conventions
 from dlm.models.converting import is_bidirectional, open_attention
 from dlm.models.denoiser import Denoiser, end_of_turn_id
@@ -17,5 +18,7 @@ __all__ = [
     "open_attention",
     "pick_device",
     "read_conventions",
+    "require_pair_masks",
     "save_denoiser",
+    "use_flex_attention",
 ]

@@ -64,15 +64,14 @@ class Denoiser(nn.Module):
         ids = {self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, end_of_turn_id(self.tokenizer)}
         return frozenset(token for token in ids if token is not None)
 
-    def forward(
-        self, tokens_BL: Tensor, attention: Tensor | None, at_BL: Tensor, positions_BL: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, tokens_BL: Tensor, attention: Any, at_BL: Tensor, positions_BL: Tensor | None = None) -> Tensor:
         """Score the tokens at the True positions of ``at_BL``.
 
         Args:
             tokens_BL: int64 [B, L].
             attention: bool [B, L], False at padding; or bool [B, L, L], True where query i (second axis) may see key j
-                (third axis); None when every token sees every other.
+                (third axis); None when every token sees every other; or a `BlockMask` for a model that
+                :func:`dlm.models.use_flex_attention` switched.
             at_BL: bool [B, L].
             positions_BL: int64 [B, L], position ids; None: the model's own, 0 to L-1.
 
@@ -107,10 +106,10 @@ class Denoiser(nn.Module):
         return logits_NV
 
 
-def _for_transformers(attention: Tensor | None) -> Tensor | None:
+def _for_transformers(attention: Any) -> Any:
     """Turn an attention setting into what transformers expects: int64 [B, L], or bool [B, 1, L, L], or None."""
-    if attention is None:
-        return None
+    if not isinstance(attention, Tensor):  # None, or FlexAttention's own kind of mask
+        return attention
     if attention.dim() == 3:
         return attention[:, None]
     return None if bool(attention.all()) else attention.long()  # a full mask only slows attention down

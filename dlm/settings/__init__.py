@@ -24,7 +24,8 @@ from dlm.settings.model import (
     Scratch,
     TrainedCheckpoint,
 )
-from dlm.settings.recipe import MDLM, Autoregressive, LoRA, Muon, Recipe
+from dlm.settings.objective import BD3LM, MDLM, Autoregressive, cart_parameter
+from dlm.settings.recipe import LoRA, Muon, Recipe
 from dlm.settings.sampler import (
     EvenSelector,
     ExecutionSettings,
@@ -35,6 +36,7 @@ from dlm.settings.sampler import (
 )
 
 __all__ = [
+    "BD3LM",
     "MDLM",
     "PROBLEMS",
     "Architecture",
@@ -70,4 +72,5 @@ __all__ = [
     "TokenizerData",
     "TrainedCheckpoint",
     "WordProblems",
+    "cart_parameter",
 ]

@@ -1,4 +1,4 @@
-"""Training recipes: objective, data handling and optimisation, each figure with its unit."""
+"""Training recipes: data handling and optimisation, each figure with its unit."""
 
 from __future__ import annotations
 
@@ -7,37 +7,9 @@ from typing import Literal
 
 from dlm.errors import SettingsError
 from dlm.settings.checks import above, at_least, between
+from dlm.settings.objective import BD3LM, MDLM, Autoregressive
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
-
-
-@dataclass(frozen=True, kw_only=True)
-class MDLM:
-    """Masked diffusion (arXiv 2406.07524; LLaDA, arXiv 2502.09992, eq. 3): cross-entropy on masked positions."""
-
-    __pydantic_config__ = _STRICT
-    kind: Literal["mdlm"] = "mdlm"
-    """Discriminator: `mdlm`."""
-    schedule: Literal["linear", "cosine"] = "linear"
-    """Noise schedule alpha(t), the share of tokens kept at time t."""
-    weight: Literal["scheduler", "uniform"] = "scheduler"
-    """Loss weight at time t: `scheduler` is -alpha'(t) / (1 - alpha(t)), which is 1/t when linear; `uniform` is 1."""
-    time_epsilon: float = 1e-3
-    """Smallest time that is drawn, of 1 (0 < time_epsilon < 1)."""
-
-    def __post_init__(self) -> None:
-        above("time_epsilon", self.time_epsilon, 0)
-        if self.time_epsilon >= 1:
-            raise SettingsError(f"time_epsilon must be below 1, got {self.time_epsilon}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Autoregressive:
-    """Next-token cross-entropy with causal attention: what an autoregressive parent is trained with."""
-
-    __pydantic_config__ = _STRICT
-    kind: Literal["ar"] = "ar"
-    """Discriminator: `ar`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +52,15 @@ class Recipe:
     """One training, data and start aside."""
 
     __pydantic_config__ = _STRICT
-    objective: MDLM | Autoregressive = field(metadata={"discriminator": "kind"})
+    objective: MDLM | BD3LM | Autoregressive = field(metadata={"discriminator": "kind"})
     """What is minimised."""
     loss_on: Literal["all", "response"]
     """`all`: every token counts (pretraining); `response`: the last assistant turn only (SFT)."""
     normalisation: Literal["token", "sequence", "batch"] = "token"
     """The summed loss is divided by the batch's trainable tokens, by each sequence's and the batch, or by the batch."""
-    filler: Literal["eos", "ignore"] = "eos"
-    """What pads an SFT row to the batch's longest: `eos`, visible and trained (dLLM, LLaDA), or ignored padding."""
+    filler: Literal["eos", "ignore", "eos_to_block"] = "eos"
+    """What pads an SFT row to the batch's longest: `eos`, visible and trained (dLLM, LLaDA); `ignore`, padding;
+    `eos_to_block`, end tokens up to a whole number of blocks, trained, then padding (dLLM's BD3LM)."""
     max_length: int
     """Longest sequence, in tokens: longer responses are cut on the right, rows whose prompt exceeds it are dropped."""
     steps: int | None = None
@@ -128,6 +101,8 @@ class Recipe:
             raise SettingsError("give either steps or epochs, not both and not neither")
         for name in ("max_length", "batch_size", "evaluations", "evaluation_rows"):
             at_least(name, getattr(self, name), 1)
+        if self.filler == "eos_to_block":
+            self._check_blocks()
         if self.steps is not None:
             at_least("steps", self.steps, 1)
         if self.epochs is not None:
@@ -141,4 +116,13 @@ class Recipe:
         if self.micro_batch_size is not None and (self.micro_batch_size < 1 or self.batch_size % self.micro_batch_size):
             raise SettingsError(
                 f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}"
+            )
+
+    def _check_blocks(self) -> None:
+        if not isinstance(self.objective, BD3LM):
+            raise SettingsError(f"filler eos_to_block needs objective kind bd3lm, not {self.objective.kind}")
+        if self.max_length % self.objective.block_size:
+            raise SettingsError(
+                f"filler eos_to_block: max_length {self.max_length} must be a multiple of block_size "
+                f"{self.objective.block_size}"
             )
