@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlm.errors import DataError, SettingsError
-from dlm.settings import Recipe
+from dlm.settings import BD3LM, Recipe
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ def encode_rows(rows: Iterable[Mapping[str, Any]], tokenizer: Any, recipe: Recip
 
     Texts are joined, an end-of-text token after each, and cut into pieces of ``recipe.max_length``; the incomplete tail
     is dropped, as in pretraining. Chats are one example each; a response that is too long is cut on the right, and a
-    row whose prompt leaves no room is dropped.
+    row whose prompt leaves no room is dropped. With ``filler: eos_to_block``, end tokens that belong to the response
+    follow, up to a whole number of blocks.
 
     Raises:
         DataError: nothing is left to train on, or a row is neither text nor chat.
@@ -75,7 +76,11 @@ def _chat(row: Mapping[str, Any], tokenizer: Any, recipe: Recipe) -> tuple[list[
     response = tokenizer.encode(whole[len(opening) :], add_special_tokens=False)
     if len(prompt) >= recipe.max_length:
         return None
-    return (prompt + response)[: recipe.max_length], len(prompt) if recipe.loss_on == "response" else 0
+    tokens = (prompt + response)[: recipe.max_length]
+    if recipe.filler == "eos_to_block":
+        assert isinstance(recipe.objective, BD3LM)
+        tokens += [tokenizer.eos_token_id] * (-len(tokens) % recipe.objective.block_size)
+    return tokens, len(prompt) if recipe.loss_on == "response" else 0
 
 
 class Collator:

@@ -17,7 +17,7 @@ from dlm.errors import DataError
 from dlm.files import digest, replacing_folder, write_jsonl
 from dlm.models import Denoiser, pick_device, save_denoiser
 from dlm.progress import Progress
-from dlm.settings import MDLM, Autoregressive, ExecutionSettings, LoRA, Recipe, SamplerSettings
+from dlm.settings import Autoregressive, ExecutionSettings, LoRA, Recipe, SamplerSettings
 from dlm.training.curves import Curves, Watch
 from dlm.training.examples import Collator, Example, encode_rows
 from dlm.training.optimizer import make_optimizer
@@ -143,7 +143,7 @@ def _trainer(
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
     tokenizer = denoiser.tokenizer
-    train_filler = recipe.filler == "eos" and isinstance(recipe.objective, MDLM)
+    train_filler = recipe.filler == "eos" and not isinstance(recipe.objective, Autoregressive)
     trainer = DiffusionTrainer(
         recipe=recipe,
         mask_token_id=denoiser.mask_token_id,

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from dlm.diffusion import autoregressive_loss, mdlm_loss, normalise
-from dlm.errors import SetupError
-from dlm.settings import MDLM, ExecutionSettings, Recipe
+from dlm.diffusion import Batch, autoregressive_loss, bd3lm_loss, mdlm_loss, normalise, prepend_bos
+from dlm.errors import SettingsError, SetupError
+from dlm.models import Denoiser, require_pair_masks, use_flex_attention
+from dlm.settings import BD3LM, Autoregressive, ExecutionSettings, Recipe
 
 _EVALUATION_STREAM = 1 << 40  # keeps the noise of held-out rows apart from that of training rows
 
@@ -26,6 +27,12 @@ class DiffusionTrainer(Trainer):
     def __init__(self, *, recipe: Recipe, mask_token_id: int, noise_seed: int, **options: Any) -> None:
         super().__init__(**options)
         self.recipe, self.mask_token_id, self.noise_seed = recipe, mask_token_id, noise_seed
+        denoiser = options["model"]
+        self.bos = _bos_token(denoiser, recipe)
+        self.flex = False
+        if isinstance(recipe.objective, BD3LM):
+            require_pair_masks(denoiser, "block diffusion")
+            self.flex = use_flex_attention(denoiser)
         # The loss below divides by the counts of the whole update, so the Trainer must not divide by its micro-batches.
         self.model_accepts_loss_kwargs = True
 
@@ -49,20 +56,24 @@ class DiffusionTrainer(Trainer):
         return (loss, {"loss": loss.detach()}) if return_outputs else loss
 
     def _loss_map(self, model: nn.Module, inputs: dict[str, Tensor], trainable_BL: Tensor) -> Tensor:
-        attention_BL = inputs["attention"]
-        if not isinstance(self.recipe.objective, MDLM):
-            return autoregressive_loss(model, inputs["tokens"], trainable_BL, attention_BL)
-        return mdlm_loss(
-            model,
-            inputs["tokens"],
-            trainable_BL,
-            attention_BL,
-            settings=self.recipe.objective,
-            mask_token_id=self.mask_token_id,
-            seed=self.noise_seed,
-            streams_B=inputs["rows"] + (0 if model.training else _EVALUATION_STREAM),
-            step=self.state.global_step if model.training else 0,
-        )
+        objective, length = self.recipe.objective, trainable_BL.shape[1]
+        batch = Batch(inputs["tokens"], trainable_BL, inputs["attention"])
+        if isinstance(objective, Autoregressive):
+            return autoregressive_loss(model, *batch)
+        if self.bos is not None:
+            batch = prepend_bos(batch, self.bos)
+        noise: dict[str, Any] = {
+            "mask_token_id": self.mask_token_id,
+            "seed": self.noise_seed,
+            "streams_B": inputs["rows"] + (0 if model.training else _EVALUATION_STREAM),
+            "step": self.state.global_step if model.training else 0,
+        }
+        if isinstance(objective, BD3LM):
+            tokens_BL, trainable_BL, _ = batch
+            loss_BL = bd3lm_loss(model, tokens_BL, trainable_BL, settings=objective, flex=self.flex, **noise)
+        else:
+            loss_BL = mdlm_loss(model, *batch, settings=objective, **noise)
+        return loss_BL[:, -length:]
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Return the held-out rows, all of them: only training drops an incomplete batch."""
@@ -91,6 +102,18 @@ class DiffusionTrainer(Trainer):
         target = model or self.model
         assert isinstance(target, nn.Module)
         load_model(target, str(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
+
+
+def _bos_token(denoiser: Denoiser, recipe: Recipe) -> int | None:
+    """Return the token to put before rows whose first token a shifted model cannot score; None: put none."""
+    if isinstance(recipe.objective, Autoregressive) or recipe.objective.bos == "as_given" or not denoiser.shift:
+        return None
+    if denoiser.tokenizer.bos_token_id is None:
+        raise SettingsError(
+            "objective.bos: prepend_when_shifted needs a beginning-of-sequence token, and the tokenizer has none; use "
+            "as_given"
+        )
+    return int(denoiser.tokenizer.bos_token_id)
 
 
 def training_arguments(

@@ -6,7 +6,7 @@ import pytest
 from doubles import word_tokenizer
 
 from dlm.errors import DataError, SettingsError
-from dlm.settings import MDLM, Recipe
+from dlm.settings import BD3LM, MDLM, Recipe
 from dlm.training.examples import Collator, Example, encode_rows
 
 
@@ -75,3 +75,21 @@ def test_ignored_filler_is_hidden_and_does_not_count() -> None:
     batch = Collator(0, train_filler=False)(EXAMPLES)
     assert batch["labels"].tolist() == [[-100, 6, 7], [8, -100, -100]]
     assert batch["attention"].tolist() == [[True, True, True], [True, False, False]]
+
+
+def test_end_tokens_fill_the_last_block_and_the_rest_is_ignored() -> None:
+    blocks = recipe(objective=BD3LM(block_size=4), filler="eos_to_block", loss_on="response")
+    examples = encode_rows([chat("b c", "a d"), chat("b", "a")], word_tokenizer(), blocks)
+    # prompt b c <eot> a, answer d <eot>, two end tokens; prompt b <eot> a, answer <eot>
+    assert [example.tokens for example in examples] == [(5, 6, 2, 4, 7, 2, 0, 0), (5, 2, 4, 2)]
+    batch = Collator(9, train_filler=False)(examples)
+    assert batch["labels"].tolist() == [[-100] * 4 + [7, 2, 0, 0], [-100] * 3 + [2] + [-100] * 4]
+    assert batch["tokens"][1].tolist() == [5, 2, 4, 2, 9, 9, 9, 9]
+    assert batch["attention"][1].tolist() == [True] * 4 + [False] * 4
+
+
+def test_block_filler_needs_blocks_that_fit() -> None:
+    with pytest.raises(SettingsError, match="needs objective kind bd3lm, not mdlm"):
+        recipe(filler="eos_to_block")
+    with pytest.raises(SettingsError, match="max_length 8 must be a multiple of block_size 3"):
+        recipe(filler="eos_to_block", objective=BD3LM(block_size=3))

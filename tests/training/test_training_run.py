@@ -11,9 +11,9 @@ import torch
 from doubles import small_architecture, word_tokenizer
 from safetensors.torch import load_file
 
-from dlm.errors import DataError, DlmError
+from dlm.errors import CheckpointError, DataError, DlmError, SettingsError
 from dlm.models import Denoiser, load_denoiser, make_denoiser
-from dlm.settings import MDLM, Autoregressive, ExecutionSettings, LoRA, Recipe
+from dlm.settings import BD3LM, MDLM, Autoregressive, ExecutionSettings, LoRA, Recipe
 from dlm.training import train
 from dlm.training.run import count_steps
 from dlm.training.trainer import DiffusionTrainer
@@ -46,7 +46,13 @@ def curve(folder: Path, key: str) -> list[float]:
     return [record[key] for record in records if key in record]
 
 
-@pytest.mark.parametrize("objective", [MDLM(), MDLM(schedule="cosine"), MDLM(weight="uniform"), Autoregressive()])
+OBJECTIVES = [
+    MDLM(), MDLM(schedule="cosine"), MDLM(weight="uniform"), MDLM(weight="cart[geo_p:0.3]"), BD3LM(block_size=4),
+    BD3LM(block_size=3, time="block"), Autoregressive(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_a_training_learns(tmp_path: Path, objective: Any) -> None:
     causal = isinstance(objective, Autoregressive)
     untrained, learned = recipe(objective=objective, steps=1, learning_rate=1e-9), recipe(objective=objective, steps=80)
@@ -169,3 +175,33 @@ def test_epochs_count_whole_batches() -> None:
     assert count_steps(recipe(steps=None, epochs=2), 11) == 4
     assert count_steps(recipe(steps=None, epochs=2, micro_batch_size=1), 11) == 6
     assert count_steps(recipe(steps=None, epochs=0.5), 16) == 2
+
+
+@pytest.mark.parametrize(
+    "objective", [MDLM(bos="prepend_when_shifted"), BD3LM(block_size=4, bos="prepend_when_shifted")]
+)
+def test_a_shifted_model_is_trained_after_a_beginning_token(tmp_path: Path, objective: Any) -> None:
+    seen: list[list[int]] = []
+
+    class Watched(Denoiser):
+        def forward(self, tokens_BL: torch.Tensor, *rest: Any) -> torch.Tensor:
+            seen.append(tokens_BL[:, 0].tolist())
+            return super().forward(tokens_BL, *rest)
+
+    made = make_denoiser(small_architecture(), word_tokenizer(), causal=False, shift=True, seed=0)
+    run(tmp_path / "m", recipe(objective=objective, steps=1), Watched(made.model, made.tokenizer, made.conventions))
+    assert seen and {token for row in seen for token in row} == {made.tokenizer.bos_token_id}
+
+
+def test_blocks_need_a_model_without_windows(tmp_path: Path) -> None:
+    windowed = start()
+    windowed.model.config.layer_types = ["sliding_attention", "full_attention"]
+    with pytest.raises(CheckpointError, match="block diffusion needs attention without windows"):
+        run(tmp_path / "m", recipe(objective=BD3LM(block_size=4)), windowed)
+
+
+def test_a_beginning_token_must_exist(tmp_path: Path) -> None:
+    shifted = make_denoiser(small_architecture(), word_tokenizer(), causal=False, shift=True, seed=0)
+    shifted.tokenizer.bos_token = None
+    with pytest.raises(SettingsError, match="needs a beginning-of-sequence token"):
+        run(tmp_path / "m", recipe(objective=MDLM(bos="prepend_when_shifted")), shifted)
