@@ -27,6 +27,16 @@ def even_counts(open_B: Tensor, steps: int) -> Tensor:
     return base_B[:, None] + (torch.arange(steps, device=open_B.device)[None, :] < rest_B[:, None])
 
 
+def schedule_shares(steps: int, schedule: Schedule) -> Tensor:
+    """Return the share of the open positions that each step of a noise schedule reveals, float64 [steps].
+
+    In the arithmetic of ZHZisZZ/dllm: alpha and the ratio in float32, 1 - ratio in float64.
+    """
+    time = torch.arange(steps, -1, -1, dtype=torch.float64).div(steps).to(torch.float32)
+    masked = 1 - schedule.alpha(time)
+    return 1 - (masked[1:] / masked[:-1]).to(torch.float64)
+
+
 def schedule_counts(open_B: Tensor, steps: int, schedule: Schedule) -> Tensor:
     """Split each row's open positions over the steps as a noise schedule would reveal them.
 
@@ -43,9 +53,7 @@ def schedule_counts(open_B: Tensor, steps: int, schedule: Schedule) -> Tensor:
     Returns:
         int64 [B, T], T the largest number of steps that a row has left; shorter rows end in zeros.
     """
-    time = torch.arange(steps, -1, -1, dtype=torch.float64).div(steps).to(torch.float32)
-    masked = 1 - schedule.alpha(time)
-    shares = (1 - (masked[1:] / masked[:-1]).to(torch.float64)).to(open_B.device)
+    shares = schedule_shares(steps, schedule).to(open_B.device)
     rest_B, counts = open_B, []
     for share in shares:
         counts.append(torch.minimum((rest_B * share).round().to(torch.int64), rest_B))
@@ -53,6 +61,56 @@ def schedule_counts(open_B: Tensor, steps: int, schedule: Schedule) -> Tensor:
     count_BT = torch.stack(counts, dim=1)
     order_BT = (count_BT == 0).int().argsort(dim=1, stable=True)  # what reveals something first, in its order
     return count_BT.gather(1, order_BT)[:, : int((count_BT > 0).sum(dim=1).max())]
+
+
+def floor_counts(open_B: Tensor, steps: int, epsilon: float) -> Tensor:
+    """Split each row's open positions over the steps as Dream does: whole tokens of a falling time, the rest at last.
+
+    The times fall evenly from 1 to ``epsilon``; the step from t to s reveals the share 1 - s/t of what is still open,
+    rounded down in float32, and the last step all of it. A step that reveals nothing stays (Dream's
+    generation_utils.py, `_sample`, where the open positions are a batch's mean, in a batch of one a row's own).
+
+    Args:
+        open_B: int64 [B], open positions at the start.
+        steps: steps of the generation (>= 1).
+        epsilon: the smallest time.
+
+    Returns:
+        int64 [B, steps].
+    """
+    time = torch.linspace(1, epsilon, steps + 1)
+    shares = (1 - time[1:] / time[:-1]).to(open_B.device)
+    rest_B, counts = open_B, []
+    for share in shares[:-1]:
+        counts.append((rest_B.float() * share).long())
+        rest_B = rest_B - counts[-1]
+    return torch.stack([*counts, rest_B], dim=1)
+
+
+def select_by_factor(score_BS: Tensor, open_BS: Tensor, factor: float, *, last_rank: bool = False) -> Tensor:
+    """Mark the highest scores as long as the r-th highest is at least 1 - factor / (r + 1), and always the highest.
+
+    The rule of ZHZisZZ/dllm (dllm/pipelines/fastdllm/llada/sampler.py, `_get_transfer_index`) from Fast-dLLM
+    (arXiv 2505.22618, section 3.3).
+
+    Args:
+        score_BS: float64 [B, S], probabilities; ignored where not open.
+        open_BS: bool [B, S].
+        factor: above 0; the larger, the more is committed at once.
+        last_rank: also take the last of the open positions when it alone falls short (inclusionAI/dInfer,
+            parallel_strategy.py, `get_transfer_index_dynamic`).
+
+    Returns:
+        bool [B, S].
+    """
+    sorted_BS = score_BS.masked_fill(~open_BS, float("-inf")).sort(dim=1, descending=True).values
+    rank_S = torch.arange(1, score_BS.shape[1] + 1, device=score_BS.device, dtype=torch.float64)
+    high_BS = sorted_BS >= 1 - factor / (rank_S + 1)
+    count_B = high_BS.int().cumprod(dim=1).sum(dim=1)
+    if last_rank:
+        size_B = open_BS.sum(dim=1)
+        count_B = torch.where(count_B == size_B - 1, size_B, count_B)
+    return select_highest(score_BS, open_BS, count_B.clamp(min=1))
 
 
 def select_highest(score_BS: Tensor, open_BS: Tensor, count_B: Tensor) -> Tensor:

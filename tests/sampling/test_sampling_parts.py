@@ -9,7 +9,7 @@ from scipy import stats
 
 from dlm.diffusion import schedule
 from dlm.errors import SettingsError
-from dlm.sampling import even_counts, schedule_counts, select_highest
+from dlm.sampling import even_counts, floor_counts, schedule_counts, select_by_factor, select_highest
 from dlm.sampling.proposing import Where, banned_tokens, probability_score, propose, random_score
 from dlm.sampling.state import new_state
 from dlm.settings import Proposer
@@ -42,6 +42,41 @@ def test_schedule_counts(positions: list[int], steps: int, name: str, expected: 
     counts = schedule_counts(torch.tensor(positions), steps, schedule(name))
     assert counts.tolist() == expected
     assert counts.sum(1).tolist() == positions
+
+
+@pytest.mark.parametrize(
+    ("positions", "steps", "expected"),
+    [
+        # Times 1, 0.667, 0.334, 0.001: a third less a little of 6 is 1.998, then half less a little of 5 is 2.49.
+        (6, 3, [1, 2, 3]),
+        # As many steps as positions: the first reveals 0.9990.
+        (2, 2, [0, 2]),
+        (5, 1, [5]),
+    ],
+)
+def test_floor_counts(positions: int, steps: int, expected: list[int]) -> None:
+    assert floor_counts(torch.tensor([positions, 0]), steps, 1e-3).tolist() == [expected, [0] * steps]
+
+
+@pytest.mark.parametrize(
+    ("scores", "factor", "expected", "expected_with_last"),
+    [
+        # The thresholds of factor 1: 1/2, 2/3, 3/4, 4/5.
+        ([0.9, 0.7, 0.74, 0.1], 1.0, [0, 2], [0, 2]),
+        ([0.1, 0.2], 1.0, [1], [1]),  # the highest always
+        ([0.9, 0.7, 0.8, 0.79], 1.0, [0, 2, 3], [0, 1, 2, 3]),
+        ([0.9, 0.6], 0.5, [0], [0, 1]),
+    ],
+)
+def test_selection_by_factor(
+    scores: list[float], factor: float, expected: list[int], expected_with_last: list[int]
+) -> None:
+    # A closed position in front, with the best score of all, changes nothing.
+    score = torch.tensor([[1.0, *scores]], dtype=torch.float64)
+    opened = torch.tensor([[False] + [True] * len(scores)])
+    for last_rank, indices in ((False, expected), (True, expected_with_last)):
+        chosen = select_by_factor(score, opened, factor, last_rank=last_rank)
+        assert [index - 1 for index in chosen[0].nonzero().flatten().tolist()] == indices
 
 
 def test_the_highest_open_scores_are_selected() -> None:
