@@ -22,7 +22,7 @@ from dlm.diffusion.masking import Corrupted, corrupt, draw_times
 from dlm.diffusion.noise import uniform
 from dlm.diffusion.schedules import loss_weight, schedule
 from dlm.errors import SettingsError
-from dlm.settings import BD3LM, MDLM, cart_parameter
+from dlm.settings import BD3LM, MDLM, MLM, cart_parameter
 
 Denoise = Callable[..., Tensor]
 
@@ -33,7 +33,7 @@ def mdlm_loss(
     trainable_BL: Tensor,
     attention_BL: Tensor | None,
     *,
-    settings: MDLM,
+    settings: MDLM | MLM,
     mask_token_id: int,
     seed: int,
     streams_B: Tensor,
@@ -46,7 +46,7 @@ def mdlm_loss(
         tokens_BL: int64 [B, L], clean.
         trainable_BL: bool [B, L], the positions that may be masked and count.
         attention_BL: bool [B, L], False at padding; None when there is none.
-        settings: schedule, weight and smallest time.
+        settings: schedule, weight and smallest time; or one rate of masking, which is one time of the linear schedule.
         mask_token_id: id of the mask token.
         seed, streams_B, step: the noise is a function of these: int64 [B] names each row, ``step`` the update.
 
@@ -87,7 +87,7 @@ def bd3lm_loss(
 def draw_noise(
     tokens_BL: Tensor,
     trainable_BL: Tensor,
-    settings: MDLM | BD3LM,
+    settings: MDLM | BD3LM | MLM,
     *,
     mask_token_id: int,
     seed: int,
@@ -96,13 +96,16 @@ def draw_noise(
 ) -> Corrupted:
     """Draw the times of each row, and hide each trainable token with probability 1 - alpha(t)."""
     length = tokens_BL.shape[1]
+    noise_BL = uniform(seed, streams_B, length, step, 1)
+    if isinstance(settings, MLM):
+        rate_B1 = torch.full((len(tokens_BL), 1), settings.mask_rate, device=tokens_BL.device)
+        return corrupt(tokens_BL, trainable_BL, rate_B1, noise_BL, schedule("linear"), mask_token_id)
     if isinstance(settings, BD3LM) and settings.time == "block":
         blocks = -(-length // settings.block_size)
         time_BK = draw_times(seed, streams_B, step, settings.time_epsilon, blocks)
         time_BL = time_BK.repeat_interleave(settings.block_size, dim=1)[:, :length]
     else:
         time_BL = draw_times(seed, streams_B, step, settings.time_epsilon)
-    noise_BL = uniform(seed, streams_B, length, step, 1)
     return corrupt(tokens_BL, trainable_BL, time_BL, noise_BL, schedule(settings.schedule), mask_token_id)
 
 
@@ -141,8 +144,10 @@ def bd3lm_nll(denoise: Denoise, clean_BL: Tensor, noised: Corrupted, block_size:
     return _cross_entropy(denoise(tokens_BM, mask, at_BM, positions_BM), clean_BL, noised.masked_BL)
 
 
-def token_weights(noised: Corrupted, settings: MDLM | BD3LM) -> Tensor:
+def token_weights(noised: Corrupted, settings: MDLM | BD3LM | MLM) -> Tensor:
     """Return the weight of each token's cross-entropy, float32 [B, L] or [B, 1]."""
+    if isinstance(settings, MLM):
+        return 1 / noised.time_BL  # the mean over all tokens is then, in expectation, the mean over the masked ones
     if (parameter := cart_parameter(settings.weight)) is not None:
         return cart_weights(noised.masked_BL, parameter)
     if settings.weight == "scheduler":

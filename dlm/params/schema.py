@@ -151,7 +151,7 @@ class _Checker:
         causal = is_causal(self.params, name)
         kind = self.params.recipes[entry.recipe].objective.kind
         if causal != (kind == "ar"):
-            attention, needed = ("causal", "ar") if causal else ("bidirectional", "mdlm")
+            attention, needed = ("causal", "ar") if causal else ("bidirectional", "mdlm', 'bd3lm' or 'mlm")
             raise self.document.error(
                 ("checkpoints", name, "recipe"),
                 f"'{entry.recipe}' has objective '{kind}', but the network's attention is {attention}; use a recipe of "

@@ -24,7 +24,7 @@ from dlm.settings.model import (
     Scratch,
     TrainedCheckpoint,
 )
-from dlm.settings.objective import BD3LM, MDLM, Autoregressive, cart_parameter
+from dlm.settings.objective import BD3LM, MDLM, MLM, Autoregressive, cart_parameter
 from dlm.settings.recipe import LoRA, Muon, Recipe
 from dlm.settings.sampler import (
     EvenSelector,
@@ -38,6 +38,7 @@ from dlm.settings.sampler import (
 __all__ = [
     "BD3LM",
     "MDLM",
+    "MLM",
     "PROBLEMS",
     "Architecture",
     "Autoregressive",

@@ -77,6 +77,25 @@ class BD3LM:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MLM:
+    """Masked language modelling (BERT, arXiv 1810.04805; ModernBERT, arXiv 2412.13663): one rate of masking for all.
+
+    What an encoder is pretrained with before it becomes a diffusion model: masked diffusion at a single time.
+    """
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["mlm"] = "mlm"
+    """Discriminator: `mlm`."""
+    mask_rate: float = 0.3
+    """Probability that a token is masked (0 < mask_rate < 1); ModernBERT's by default. Masks only, no random tokens."""
+
+    def __post_init__(self) -> None:
+        above("mask_rate", self.mask_rate, 0)
+        if self.mask_rate >= 1:
+            raise SettingsError(f"mask_rate must be below 1, got {self.mask_rate}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Autoregressive:
     """Next-token cross-entropy with causal attention: what an autoregressive parent is trained with."""
 

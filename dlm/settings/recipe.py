@@ -7,7 +7,7 @@ from typing import Literal
 
 from dlm.errors import SettingsError
 from dlm.settings.checks import above, at_least, between
-from dlm.settings.objective import BD3LM, MDLM, Autoregressive
+from dlm.settings.objective import BD3LM, MDLM, MLM, Autoregressive
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
@@ -52,7 +52,7 @@ class Recipe:
     """One training, data and start aside."""
 
     __pydantic_config__ = _STRICT
-    objective: MDLM | BD3LM | Autoregressive = field(metadata={"discriminator": "kind"})
+    objective: MDLM | BD3LM | MLM | Autoregressive = field(metadata={"discriminator": "kind"})
     """What is minimised."""
     loss_on: Literal["all", "response"]
     """`all`: every token counts (pretraining); `response`: the last assistant turn only (SFT)."""

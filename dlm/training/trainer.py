@@ -16,7 +16,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from dlm.diffusion import Batch, autoregressive_loss, bd3lm_loss, mdlm_loss, normalise, prepend_bos
 from dlm.errors import SettingsError, SetupError
 from dlm.models import Denoiser, require_pair_masks, use_flex_attention
-from dlm.settings import BD3LM, Autoregressive, ExecutionSettings, Recipe
+from dlm.settings import BD3LM, MLM, Autoregressive, ExecutionSettings, Recipe
 
 _EVALUATION_STREAM = 1 << 40  # keeps the noise of held-out rows apart from that of training rows
 
@@ -106,7 +106,7 @@ class DiffusionTrainer(Trainer):
 
 def _bos_token(denoiser: Denoiser, recipe: Recipe) -> int | None:
     """Return the token to put before rows whose first token a shifted model cannot score; None: put none."""
-    if isinstance(recipe.objective, Autoregressive) or recipe.objective.bos == "as_given" or not denoiser.shift:
+    if isinstance(recipe.objective, Autoregressive | MLM) or recipe.objective.bos == "as_given" or not denoiser.shift:
         return None
     if denoiser.tokenizer.bos_token_id is None:
         raise SettingsError(

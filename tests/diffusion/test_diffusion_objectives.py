@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ from dlm.diffusion import (
 )
 from dlm.errors import SettingsError
 from dlm.models import use_flex_attention
-from dlm.settings import BD3LM, MDLM
+from dlm.settings import BD3LM, MDLM, MLM
 
 MASK = 9
 
@@ -288,3 +289,16 @@ def test_flex_attention_gives_the_same_loss_and_gradients_on_a_gpu() -> None:
         bd3lm_nll(denoiser, tokens.to("cuda"), on_gpu, 4, flex=flex).sum().backward()
         gradients.append(denoiser.model.get_input_embeddings().weight.grad)
     torch.testing.assert_close(*gradients, rtol=1e-2, atol=1e-2)
+
+
+def test_masked_language_modelling_hides_one_share_and_averages_over_it() -> None:
+    tokens = torch.zeros(64, 128, dtype=torch.int64)
+    trainable = torch.ones_like(tokens, dtype=torch.bool)
+    options: dict[str, Any] = {"mask_token_id": 9, "seed": 3, "streams_B": torch.arange(64), "step": 5}
+    noised = draw_noise(tokens, trainable, MLM(mask_rate=0.3), **options)
+    assert abs(noised.masked_BL.float().mean() - 0.3) < 0.02
+    assert noised.masked_BL.float().mean(1).std() < 0.06, "no row has a time of its own"
+    loss = mdlm_loss(
+        lambda _, __, at: torch.zeros(int(at.sum()), 10), tokens, trainable, None, settings=MLM(), **options
+    )
+    assert float(normalise(loss, trainable, "token")) == pytest.approx(math.log(10), rel=0.05)
