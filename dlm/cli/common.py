@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import click
 
-from dlm.errors import SetupError
+from dlm.errors import SettingsError, SetupError
 from dlm.params import Plan, load_plan
 from dlm.progress import log_to
 
@@ -51,9 +52,37 @@ def pipeline(scale: str, log: Path | None) -> Iterator[Plan]:
     log = log.absolute() if log else None
     enter_project()
     plan = load_plan(scale)
+    with logged(log):
+        yield plan
+
+
+@contextlib.contextmanager
+def logged(log: Path | None) -> Iterator[None]:
+    """Send progress to the log too, if there is one."""
     with contextlib.ExitStack() as stack:
         if log:
             log.parent.mkdir(parents=True, exist_ok=True)
             log_to(stack.enter_context(log.open("w", encoding="utf-8")))
             stack.callback(log_to, None)
-        yield plan
+        yield
+
+
+def of_kind(plan: Plan, name: str, kind: type, verb: str) -> Any:
+    """Return a checkpoint's entry of the params; one of another kind is refused, as ``verb`` does not make it."""
+    entry = plan.entry("checkpoints", name)
+    if not isinstance(entry, kind):
+        raise SettingsError(f"checkpoint '{name}' is of kind '{entry.kind}', which `dlm {verb}` does not make")
+    return entry
+
+
+def lineage(parents: dict[str, str], settings: Any, **more: Any) -> dict[str, Any]:
+    """Return what a product is made from: its parents' digests, settings, and the versions of code and libraries."""
+    from dlm.provenance import code_version, library_versions
+
+    return {
+        "parents": parents,
+        "settings": dataclasses.asdict(settings),
+        "code": code_version(),
+        "libraries": library_versions("torch", "transformers", "tokenizers", "accelerate", "peft"),
+        **more,
+    }

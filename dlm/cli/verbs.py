@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dlm.cli.common import enter_project, pipeline, pipeline_options
+from dlm.cli.common import enter_project, lineage, logged, of_kind, pipeline, pipeline_options
 from dlm.errors import SettingsError
 from dlm.params import Plan
 from dlm.progress import say
@@ -30,7 +29,7 @@ def prepare(name: str, scale: str, log: Path | None) -> None:
             plan.params.problems,
             plan.layout.folder("data", name),
             corpora=corpora,
-            made_from=_lineage({corpus: _digest_of(folder) for corpus, folder in corpora.items()}, settings),
+            made_from=lineage({corpus: _digest_of(folder) for corpus, folder in corpora.items()}, settings),
         )
         say(f"prepare {name}: {len(manifest['files'])} files")
 
@@ -46,10 +45,10 @@ def train(name: str, scale: str, log: Path | None) -> None:
         from dlm.tracking import live_training
         from dlm.training import train as run_training
 
-        entry = _of_kind(plan, name, TrainedCheckpoint, "train")
+        entry = of_kind(plan, name, TrainedCheckpoint, "train")
         recipe, data = plan.params.recipes[entry.recipe], plan.layout.folder("data", entry.dataset)
         start, parents = _start(plan, entry.start)
-        made_from = _lineage(
+        made_from = lineage(
             {**parents, entry.dataset: _digest_of(data)},
             recipe,
             recipe=entry.recipe,
@@ -75,27 +74,43 @@ def train(name: str, scale: str, log: Path | None) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("source")
+@click.argument("dest", required=False, type=click.Path(path_type=Path))
+@click.option("--revision", help="Branch, tag or commit, where SOURCE is a hub id.  [default: main]")
+@click.option("--shift/--no-shift", default=None, help="Whether the output at position i-1 predicts token i.")
+@click.option("--objective", type=click.Choice(["mdlm", "bd3lm", "none"]), help="What the weights were trained with.")
+@click.option("--block-size", type=click.IntRange(1), help="Tokens of a block, for block diffusion.")
+@click.option("--back", is_flag=True, help="Write the files that the checkpoint SOURCE was converted from into DEST.")
 @pipeline_options
-def convert(name: str, scale: str, log: Path | None) -> None:
-    """Convert an autoregressive checkpoint into the diffusion checkpoint NAME."""
-    with pipeline(scale, log) as plan:
-        from dlm.files import replacing_folder
-        from dlm.models import load_denoiser, open_attention, save_denoiser
-        from dlm.settings import ConvertedCheckpoint, HubCheckpoint
+def convert(
+    source: str,
+    dest: Path | None,
+    revision: str | None,
+    shift: bool | None,
+    objective: str | None,
+    block_size: int | None,
+    back: bool,
+    scale: str,
+    log: Path | None,
+) -> None:
+    """Convert the checkpoint SOURCE, a folder or a hub id, into the folder DEST.
 
-        if isinstance(plan.entry("checkpoints", name), HubCheckpoint):
-            raise SettingsError(
-                f"checkpoint '{name}' is a published one: this version plans those (snakemake -n) but cannot fetch and "
-                "convert them yet"
-            )
-        entry = _of_kind(plan, name, ConvertedCheckpoint, "convert")
-        parent = load_denoiser(plan.layout.folder("checkpoints", entry.start))
-        lineage = _lineage({entry.start: parent.digest}, entry)
-        opened = open_attention(parent, shift=entry.shift)
-        with replacing_folder(plan.layout.folder("checkpoints", name)) as draft:
-            save_denoiser(opened, draft, name=name, made_from=lineage)
-        say(f"convert {name}: attention opened to both sides; the last token moves the first output")
+    Without DEST, SOURCE is the name of a checkpoint in params/<scale>.yaml.
+    """
+    from dlm.cli.converting import convert_back, convert_files, convert_planned
+
+    asked = {"shift": shift, "objective": objective, "block_size": block_size}
+    if dest is None:
+        if back or revision or any(value is not None for value in asked.values()):
+            raise click.UsageError("--revision, --shift, --objective, --block-size and --back need a DEST")
+        with pipeline(scale, log) as plan:
+            convert_planned(source, plan)
+        return
+    with logged(log):
+        if back:
+            convert_back(Path(source), dest)
+        else:
+            convert_files(source, dest, revision, asked)
 
 
 @click.command()
@@ -190,13 +205,6 @@ def ui(scales: tuple[str, ...], port: int | None) -> None:
 VERBS = (prepare, train, convert, sample, score, table, runs)
 
 
-def _of_kind(plan: Plan, name: str, kind: type, verb: str) -> Any:
-    entry = plan.entry("checkpoints", name)
-    if not isinstance(entry, kind):
-        raise SettingsError(f"checkpoint '{name}' is of kind '{entry.kind}', which `dlm {verb}` does not make")
-    return entry
-
-
 def _cells(plan: Plan, name: str) -> Any:
     plan.entry("checkpoints", name)
     if not (cells := plan.cells(name)):
@@ -229,18 +237,6 @@ def _digest_of(folder: Path, *, verify: bool = False) -> str:
     from dlm.files import read_manifest
 
     return str(read_manifest(folder, verify=verify)["digest"])
-
-
-def _lineage(parents: dict[str, str], settings: Any, **more: Any) -> dict[str, Any]:
-    from dlm.provenance import code_version, library_versions
-
-    return {
-        "parents": parents,
-        "settings": dataclasses.asdict(settings),
-        "code": code_version(),
-        "libraries": library_versions("torch", "transformers", "tokenizers", "accelerate", "peft"),
-        **more,
-    }
 
 
 def _answer(folder: Path, prompt: str, seed: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dlm.data.answers import answer_text, countdown_correct, final_number, sudoku_cells
 from dlm.data.expression import Evaluation, ExpressionError, evaluate
+from dlm.data.hub import fetch_checkpoint
 from dlm.data.mixtures import mixture_rows, problem_documents, question, solution
 from dlm.data.prepare import load_rows, prepare
 from dlm.data.problems import Kind, Problem, generate, make_kind, side
@@ -21,6 +22,7 @@ __all__ = [
     "answer_text",
     "countdown_correct",
     "evaluate",
+    "fetch_checkpoint",
     "final_number",
     "fixed_documents",
     "generate",

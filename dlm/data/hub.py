@@ -1,8 +1,9 @@
-"""Training sets of a hub, turned into chats."""
+"""What a hub holds: training sets, turned into chats, and the files of published checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from dlm.data.chance import shuffled, stream
@@ -31,6 +32,37 @@ def hub_rows(settings: HubDataset) -> tuple[Split, str]:
     )
     rows = [s1k_row(row, number, where) for number, row in enumerate(table)]
     return split_rows(rows, settings.held_out_share, settings.seed), commit
+
+
+_CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "*.model"]
+"""Settings, weights and vocabularies: no code, and no second copy of the weights in another format."""
+
+
+def fetch_checkpoint(repository: str, revision: str | None = None) -> tuple[Path, str]:
+    """Fetch the files of a published checkpoint into the hub's cache on this machine, as far as they are not there.
+
+    Args:
+        repository: hub id, `organisation/name`; HF_ENDPOINT names another hub.
+        revision: branch, tag or commit; None: `main`.
+
+    Returns:
+        The folder and the commit that the revision stands for.
+
+    Raises:
+        RemoteError: it cannot be fetched.
+    """
+    import huggingface_hub
+
+    where = f"{repository}@{revision or 'main'}"
+    folder = Path(
+        _asked(
+            where,
+            lambda: huggingface_hub.snapshot_download(
+                repository, revision=revision, allow_patterns=_CHECKPOINT_FILES, ignore_patterns=["*/*"]
+            ),
+        )
+    )
+    return folder, folder.name
 
 
 def s1k_row(row: Mapping[str, Any], number: int, where: str) -> Row:

@@ -2,14 +2,19 @@
 
 from dlm.models.attention import require_pair_masks, use_flex_attention
 from dlm.models.conventions import Conventions, read_conventions
-from dlm.models.converting import is_bidirectional, open_attention
+from dlm.models.converting import convert_checkpoint
 from dlm.models.denoiser import Denoiser, end_of_turn_id
 from dlm.models.making import make_denoiser
+from dlm.models.opening import open_attention
+from dlm.models.probing import is_bidirectional
+from dlm.models.restoring import convert_back
 from dlm.models.storing import load_denoiser, load_tokenizer, pick_device, save_denoiser
 
 __all__ = [
     "Conventions",
     "Denoiser",
+    "convert_back",
+    "convert_checkpoint",
     "end_of_turn_id",
     "is_bidirectional",
     "load_denoiser",

@@ -1,55 +1,312 @@
-"""Autoregressive checkpoints into diffusion checkpoints: attention opened to both sides, conventions recorded."""
+"""Published checkpoints into the one format of this project: a native transformers folder with its conventions.
+
+The weights are copied from file to file a few megabytes at a time and never loaded: a tensor keeps its bytes, and only
+its name changes. What is needed to restore the source lies in ``source/`` beside them (:mod:`dlm.models.restoring`).
+"""
 
 from __future__ import annotations
 
-import torch
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from dlm.errors import CheckpointError
+from dlm.errors import CheckpointError, DataError, SettingsError, SetupError
+from dlm.files import MANIFEST, read_json, read_manifest, replacing_folder, sha256_file, write_json, write_manifest
 from dlm.models.conventions import Conventions
-from dlm.models.denoiser import Denoiser
+from dlm.models.formats import Format, read_format
+from dlm.models.growing import TORCH_TYPES, grown_vocabulary, mean_row
+from dlm.models.matching import Matches, match, target_tensors
+from dlm.models.probing import probe
+from dlm.models.shards import SINGLE, Piece, Shard, StoredTensor, read_shards, write_index, write_shard
+from dlm.models.tokenizing import prepare_tokenizer
+from dlm.provenance import code_version, library_versions
+
+SOURCE = "source"
+"""Folder beside the weights with what restores the published files."""
+KEYS = "keys.json"
+"""What became of each source tensor."""
+BESIDE = "beside.safetensors"
+"""Source tensors that the native class has no place for."""
+HEAD = ".head"
+"""What is added to the name of a source file of weights for the file with its header."""
+_KEPT = {".json", ".txt", ".jinja", ".model"}
+"""Endings of the source's files that are kept: settings and vocabularies, no code."""
+
+Watch = Callable[[int, int], None]
+"""Called with the bytes moved so far, and all that have to be."""
 
 
-def open_attention(denoiser: Denoiser, *, shift: bool) -> Denoiser:
-    """Turn a causal model bidirectional, in place, and return it with its new conventions.
+def convert_checkpoint(
+    source: str | Path,
+    dest: str | Path,
+    *,
+    shift: bool | None = None,
+    objective: str | None = None,
+    block_size: int | None = None,
+    name: str | None = None,
+    repository: str | None = None,
+    revision: str | None = None,
+    made_from: Mapping[str, Any] | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Convert a checkpoint folder as it was published into one that :func:`dlm.models.load_denoiser` loads.
 
     Args:
-        denoiser: an autoregressive model whose tokenizer has a mask token.
-        shift: whether to keep the parent's shifted prediction.
+        source: folder with config, safetensors files and tokenizer.
+        dest: folder to write, whole or not at all; a converted checkpoint there is replaced.
+        shift: whether the output at position i-1 scores token i; None: as the format has it (Dream yes, others no).
+        objective: what the weights were trained with; None: as the format has it.
+        block_size: tokens of a block, for block diffusion.
+        name: name in the manifest; None: the folder's.
+        repository: hub id that the source was fetched from, if it was.
+        revision: its commit.
+        made_from: further entries for the manifest's lineage.
+        watch: told of the progress.
+
+    Returns:
+        The manifest.
 
     Raises:
-        CheckpointError: the tokenizer has no mask token, or the network stays causal whatever its config says.
+        CheckpointError: the source is damaged or incomplete, or no native class computes what it does.
+        SettingsError: ``dest`` holds something else, or lies in ``source``.
+        SetupError: it cannot be written.
     """
-    name = denoiser.model.config.name_or_path or denoiser.model.config.model_type
-    mask = denoiser.tokenizer.mask_token_id
-    if mask is None:
-        raise CheckpointError(f"{name}: its tokenizer has no mask token; add one before converting")
-    denoiser.model.config.is_causal = False
-    denoiser.model.config.use_cache = False
-    opened = Denoiser(
-        denoiser.model, denoiser.tokenizer, Conventions(mask_token_id=int(mask), shift=shift, objective="none")
-    )
-    if not is_bidirectional(opened):
-        raise CheckpointError(
-            f"{name}: {denoiser.model.config.model_type} stays causal with is_causal = False: its last token does not "
-            "move its first output; this architecture cannot become a diffusion model without modelling code"
+    source, dest = Path(source), Path(dest)
+    where = repository or str(source)
+    published = read_config(source, where)
+    check_destination(source, dest)
+    format_ = read_format(published, where)
+    if (source / MANIFEST).is_file():
+        read_manifest(source)  # of this project: damage is named before anything is written
+    shards = read_shards(source)
+    try:
+        with replacing_folder(dest) as draft:
+            conversion = _Conversion(source, draft, where, format_, shards)
+            conversion.prepare()
+            _check_space(dest, shards)
+            conversion.write_weights(watch)
+            conventions = conversion.conventions(shift, objective, block_size)
+            origin = conversion.keep_source(repository, revision)
+            conversion.write_config({**conventions.to_config(), "source": origin})
+            lineage = {
+                "parents": {},
+                "settings": {"shift": conventions.shift, "objective": conventions.objective},
+                "code": code_version(),
+                "libraries": library_versions("torch", "transformers", "tokenizers", "safetensors"),
+                **(made_from or {}),
+                "source": origin,
+                "tensors": conversion.report(),
+            }
+            return write_manifest(draft, kind="checkpoint", name=name or dest.name, made_from=lineage)
+    except OSError as error:
+        raise SetupError(
+            f"{error.filename or dest}: cannot be read or written ({error.strerror or error}); see to it and run again"
+        ) from error
+
+
+@dataclass
+class _Conversion:
+    """One conversion on its way; the steps are called in the order in which they stand here."""
+
+    source: Path
+    draft: Path
+    where: str
+    format: Format
+    shards: Sequence[Shard]
+
+    def prepare(self) -> None:
+        """Find everything that can be wrong before the weights are written; write the tokenizer."""
+        self.model_class, self.config = _native(self.format, self.where)
+        self.config.save_pretrained(str(self.draft))  # the tokenizer's class is found by it
+        tokenizer = prepare_tokenizer(
+            self.source,
+            self.draft,
+            mask_token_id=self.format.mask_token_id,
+            encoder=self.format.is_encoder,
+            where=self.where,
         )
-    return opened
+        self.mask = int(tokenizer.mask_token_id)
+        self.tensors = {tensor.name: tensor for shard in self.shards for tensor in shard.tensors}
+        before = target_tensors(self.model_class, self.config)
+        self.matches: Matches = match(self.tensors, before, self.format.rename, self.where)
+        self._make_room(max(tokenizer.get_vocab().values(), key=lambda token: (token != self.mask, token)))
+        self.shapes = target_tensors(self.model_class, self.config).shapes
+        self._set_dtype()
+        for key in ("bos", "eos", "pad"):
+            if getattr(self.config, f"{key}_token_id", None) is None:
+                setattr(self.config, f"{key}_token_id", getattr(tokenizer, f"{key}_token_id"))
+        probe(self.model_class, self.config, self.where)
+
+    def _make_room(self, last: int) -> None:
+        """See that the matrices have a row for every token; ``last`` is the highest id beside the mask's."""
+        rows = self.config.vocab_size
+        if last >= rows or (self.format.mask_token_id is not None and self.mask >= rows):
+            raise CheckpointError(
+                f"{self.where}: its tokenizer gives ids up to {max(last, self.mask)}, but the model has {rows} rows; "
+                "they do not belong together"
+            )
+        self.config.vocab_size = grown_vocabulary(rows, self.mask + 1)
+
+    def _set_dtype(self) -> None:
+        """Let the config name the type that the weights have, so that loading changes none."""
+        kinds = {self.tensors[name].dtype for name in self.matches.moves} & TORCH_TYPES.keys()
+        if len(kinds) == 1:
+            self.config.dtype = TORCH_TYPES[kinds.pop()]
+
+    def write_weights(self, watch: Watch | None) -> None:
+        """Write the native class's files, one for each of the source's."""
+        plan = [
+            pieces for shard in self.shards if (pieces := [self._piece(t) for t in shard.tensors if self._moves(t)])
+        ]
+        total, done = sum(piece.size for pieces in plan for piece in pieces), 0
+
+        def moved(count: int) -> None:
+            nonlocal done
+            done += count
+            if watch:
+                watch(done, total)
+
+        names = [f"model-{number:05}-of-{len(plan):05}.safetensors" for number in range(1, len(plan) + 1)]
+        for file, pieces in zip(names if len(plan) > 1 else [SINGLE], plan, strict=True):
+            write_shard(self.draft / file, pieces, moved)
+        if len(plan) > 1:
+            write_index(self.draft, {p.name: f for f, pieces in zip(names, plan, strict=True) for p in pieces}, total)
+
+    def _moves(self, tensor: StoredTensor) -> bool:
+        return tensor.name in self.matches.moves
+
+    def _piece(self, tensor: StoredTensor) -> Piece:
+        target = self.matches.moves[tensor.name]
+        shape = self.shapes[target]
+        added = shape[0] - tensor.shape[0] if shape != tensor.shape else 0
+        appended = mean_row(tensor, self.where) * added if added else b""
+        return Piece(name=target, shape=shape, origin=tensor, appended=appended)
+
+    def conventions(self, shift: bool | None, objective: str | None, block_size: int | None) -> Conventions:
+        """Return the conventions: what was asked for, else the source's own, else the format's."""
+        carried = dict(self.format.conventions or {})
+        base = {
+            "shift": self.format.shift,
+            "objective": self.format.objective,
+            "padding_side": self.format.padding_side,
+            **{key: value for key, value in carried.items() if key in Conventions.__dataclass_fields__},
+            "mask_token_id": self.mask,
+            "source": None,
+        }
+        asked = {"shift": shift, "objective": objective, "block_size": block_size}
+        return Conventions(**{**base, **{key: value for key, value in asked.items() if value is not None}})
+
+    def keep_source(self, repository: str | None, revision: str | None) -> dict[str, Any]:
+        """Write what restores the source into ``source/``; return where it came from, with the hashes of its files."""
+        folder = self.draft / SOURCE
+        folder.mkdir()
+        kept = sorted(
+            path
+            for path in self.source.iterdir()
+            if path.is_file() and path.suffix in _KEPT and path.name != MANIFEST and not path.name.startswith(".")
+        )
+        for path in kept:
+            shutil.copyfile(path, folder / path.name)
+        for shard in self.shards:
+            (folder / f"{shard.path.name}{HEAD}").write_bytes(shard.head)
+        beside = [self.tensors[name] for name in self.matches.beside]
+        if beside:
+            pieces = [Piece(name=tensor.name, shape=tensor.shape, origin=tensor) for tensor in beside]
+            write_shard(folder / BESIDE, pieces, lambda count: None)
+        write_json(
+            folder / KEYS,
+            {"moved": self.matches.moves, "repeated": self.matches.repeats, "beside": self.matches.beside},
+        )
+        files = [*kept, *(shard.path for shard in self.shards)]
+        return {
+            "format": self.format.name,
+            "repository": repository,
+            "folder": None if repository else self.source.resolve().name,
+            "revision": revision,
+            "files": {path.name: sha256_file(path) for path in sorted(files)},
+        }
+
+    def write_config(self, conventions: Mapping[str, Any]) -> None:
+        """Write the native config with the conventions in it."""
+        self.config.diffusion = dict(conventions)
+        self.config.save_pretrained(str(self.draft))
+
+    def report(self) -> dict[str, int]:
+        """Count what became of the source's tensors."""
+        return {
+            "moved": len(self.matches.moves),
+            "repeated": len(self.matches.repeats),
+            "beside": len(self.matches.beside),
+        }
 
 
-@torch.inference_mode()
-def is_bidirectional(denoiser: Denoiser, length: int = 8) -> bool:
-    """Probe: does changing the last token move the first output, without padding and with it?"""
-    tokens_BL = torch.arange(2 * length, device=denoiser.device).reshape(2, length) % denoiser.vocab_size
-    tokens_BL[1] = tokens_BL[0]
-    tokens_BL[1, -1] = (tokens_BL[0, -1] + 1) % denoiser.vocab_size
-    padded_BL = torch.cat([tokens_BL, torch.zeros_like(tokens_BL[:, :2])], dim=1)
-    attention_BL = torch.ones_like(padded_BL, dtype=torch.bool)
-    attention_BL[:, -2:] = False
-    return _first_output_moves(denoiser, tokens_BL, None) and _first_output_moves(denoiser, padded_BL, attention_BL)
+def read_config(folder: Path, where: str) -> dict[str, Any]:
+    """Read the config of a published checkpoint.
+
+    Raises:
+        CheckpointError: there is no such folder, no config in it, or it is not legible.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such folder")
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{where}: no config.json in it; a checkpoint has config.json, weights and a tokenizer")
+    try:
+        config = read_json(folder / "config.json")
+    except DataError as error:
+        raise CheckpointError(f"{where}: config.json is not legible ({error}); fetch it again") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{where}: config.json holds no settings; fetch it again")
+    return config
 
 
-def _first_output_moves(denoiser: Denoiser, tokens_BL: torch.Tensor, attention_BL: torch.Tensor | None) -> bool:
-    at_BL = torch.zeros_like(tokens_BL, dtype=torch.bool)
-    at_BL[:, 0] = True
-    first_BV = denoiser(tokens_BL, attention_BL, at_BL)
-    return not torch.equal(first_BV[0], first_BV[1])
+def check_destination(source: Path, dest: Path, *, empty: bool = False) -> None:
+    """Refuse a destination whose content would be lost.
+
+    Args:
+        source: folder that is read.
+        dest: folder to be written.
+        empty: whether a checkpoint there is refused too.
+
+    Raises:
+        SettingsError: it holds anything but a checkpoint of this project, is the source, or one lies in the other.
+    """
+    here, there = source.resolve(), dest.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise SettingsError(f"{dest}: is the source, or one lies inside the other; choose another folder to write")
+    if dest.is_file():
+        raise SettingsError(f"{dest}: is a file; choose another folder to write")
+    if dest.is_dir() and any(dest.iterdir()):
+        ours = (dest / MANIFEST).is_file() and read_manifest(dest, verify=False)["kind"] == "checkpoint"
+        if empty or not ours:
+            raise SettingsError(f"{dest}: is not empty; choose another folder to write, or remove it")
+
+
+def _native(format_: Format, where: str) -> tuple[Any, Any]:
+    """Return the native class and its config."""
+    import transformers
+    from transformers import AutoConfig
+
+    try:
+        config = type(AutoConfig.for_model(format_.model_type)).from_dict(dict(format_.config))
+        model_class = getattr(transformers, format_.architecture)
+    except Exception as error:  # configs check themselves with errors of many classes
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{where}: config.json does not hold ({type(error).__name__}: {reason})") from error
+    if format_.is_encoder:
+        if getattr(config, "is_decoder", False):
+            raise CheckpointError(f"{where}: its config says is_decoder: a causal {format_.model_type}, not an encoder")
+    else:
+        config.is_causal = False
+    config.use_cache = False
+    config.architectures = [format_.architecture]
+    return model_class, config
+
+
+def _check_space(dest: Path, shards: Sequence[Shard]) -> None:
+    needed = sum(tensor.size for shard in shards for tensor in shard.tensors)
+    place = next(folder for folder in dest.resolve().parents if folder.is_dir())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise SetupError(f"{dest}: needs {needed / 1e9:.1f} GB, but the disk has {free / 1e9:.1f} GB left; free some")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dlm.errors import CheckpointError, SetupError
-from dlm.files import MANIFEST, read_manifest, write_manifest
+from dlm.files import MANIFEST, read_json, read_manifest, write_manifest
 from dlm.models.conventions import read_conventions
 from dlm.models.denoiser import Denoiser
 from dlm.settings import ExecutionSettings
@@ -51,7 +51,7 @@ def load_denoiser(folder: str | Path, execution: ExecutionSettings | None = None
         CheckpointError: not a checkpoint of this project, or damaged; the message names the file.
         SetupError: the device is not here.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # shards load in no time beside what follows; our own progress is shown
@@ -61,7 +61,9 @@ def load_denoiser(folder: str | Path, execution: ExecutionSettings | None = None
     manifest = read_manifest(folder, verify=verify)
     dtype = getattr(torch, execution.dtype) if execution else torch.float32
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+        declared = read_json(folder / "config.json").get("architectures") or [""]
+        loader: Any = AutoModelForMaskedLM if declared[0].endswith("ForMaskedLM") else AutoModelForCausalLM
+        model: Any = loader.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     if execution:

@@ -31,7 +31,7 @@ def dlm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["train", "lada-base"], "has no checkpoint named 'lada-base': did you mean 'llada-base'?"),
         (["train", "dream-opened"], "of kind 'convert', which `dlm train` does not make"),
         (["convert", "llada-base"], "of kind 'train', which `dlm convert` does not make"),
-        (["convert", "llada-base", "--scale", "paper"], "is a published one: this version plans those"),
+        (["convert", "/no/such/folder", "out"], "/no/such/folder: no such folder, and no hub id"),
         (["prepare", "korpus"], "has no data named 'korpus': did you mean 'corpus'?"),
         (["sample", "dream-parent"], "no table of scale 'tiny' evaluates checkpoint 'dream-parent'"),
         (["sample", "llada-base", "--scale", "paper"], "params/paper.yaml: humaneval, mbpp: would run programs that"),
