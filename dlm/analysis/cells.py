@@ -50,6 +50,8 @@ def read_cells(model: str, scale: str, scores: Mapping[str, Any]) -> list[Cell]:
         DataError: the file is of another format, model or scale, or a cell is damaged; names the model and task.
     """
     remedy = again(model, scale)
+    if not isinstance(scores, Mapping):
+        raise DataError(f"scores of '{model}': not an object; {remedy}")
     for key, expected in (("format", SCORES_FORMAT), ("model", model), ("scale", scale)):
         if (found := scores.get(key)) != expected:
             raise DataError(f"scores of '{model}': {key} is '{found}', expected '{expected}'; {remedy}")

@@ -34,6 +34,11 @@ def main() -> None:
     except DlmError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno is None:  # a library's own, not the machine's
+            raise
+        click.echo(f"error: {error.filename or 'a file'}: {error.strerror}; make place or access for it", err=True)
+        sys.exit(DlmError.exit_code)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)

@@ -18,6 +18,8 @@ from dlm.errors import SettingsError, did_you_mean
 from dlm.params.reader import Document, PathKey
 
 T = TypeVar("T")
+_LARGEST = 2**32 - 1
+"""What the libraries take as a seed at most; no count of anything here comes near it."""
 
 
 def build(document: Document, into: type[T]) -> T:
@@ -66,7 +68,7 @@ def _choose(document: Document, value: Any, union: Any, path: PathKey) -> Any:
     rest = [member for member in members if member is not types.NoneType and member not in classes]
     if not rest:
         names = " or ".join(member.__name__ for member in classes)
-        raise document.error(path, f"expected a mapping ({names}), got {value!r}")
+        raise document.error(path, f"expected a mapping ({names}), got {_got(value)}")
     if len(rest) == 1:
         return rest[0]
     return next((member for member in rest if type(value) is member or get_origin(member) is type(value)), rest[-1])
@@ -102,8 +104,16 @@ def _blamed(path: PathKey, message: str, fields: typing.Iterable[str]) -> PathKe
 
 def _expect(document: Document, value: Any, kind: type[T], path: PathKey, name: str) -> T:
     if not isinstance(value, kind):
-        raise document.error(path, f"expected {name}, got {value!r}")
+        raise document.error(path, f"expected {name}, got {_got(value)}")
     return value
+
+
+def _got(value: Any) -> str:
+    """Return a value as its file has it, as far as a line has room for it."""
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _scalar(document: Document, value: Any, kind: Any, path: PathKey) -> Any:
@@ -112,14 +122,16 @@ def _scalar(document: Document, value: Any, kind: Any, path: PathKey) -> Any:
         try:
             value = float(value)
         except ValueError:
-            raise document.error(path, f"expected a number, got {value!r}") from None
+            raise document.error(path, f"expected a number, got {_got(value)}") from None
     if get_origin(kind) is Literal and value not in get_args(kind):
-        raise document.error(path, f"unknown {value!r}; {did_you_mean(value, get_args(kind))}")
+        raise document.error(path, f"unknown {_got(value)}; {did_you_mean(value, get_args(kind))}")
+    if type(value) is int and abs(value) > _LARGEST:
+        raise document.error(path, f"{_got(value)} is beyond every range; the largest whole number is {_LARGEST}")
     try:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, str(kind))
-        raise document.error(path, f"expected {wanted}, got {value!r}") from error
+        raise document.error(path, f"expected {wanted}, got {_got(value)}") from error
 
 
 @functools.cache

@@ -6,6 +6,7 @@ that is not a mapping replaces what was there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ import yaml
 from dlm.errors import SettingsError, did_you_mean
 
 PathKey = tuple[str | int, ...]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+"""What a name looks like that becomes a part of paths: a scale's, or that of a thing the scale makes."""
+_DEPTH, _VALUES = 40, 100_000
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Document:
         while known and known not in self.places:
             known = known[:-1]
         file, line = self.places.get(known, (self.file, 1))
-        return SettingsError(f"{_shown(file)}:{line}: {dotted(path)}: {problem}")
+        return SettingsError(" ".join(f"{_shown(file)}:{line}: {dotted(path)}: {problem}".split()))
 
 
 def dotted(path: PathKey) -> str:
@@ -45,7 +49,7 @@ def dotted(path: PathKey) -> str:
 
 def scales(folder: Path) -> list[str]:
     """Return the names of the scales in a params folder: its YAML files, sorted."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    return sorted(path.stem for path in folder.glob("*.yaml") if path.is_file() and NAME.fullmatch(path.stem))
 
 
 def read_document(folder: Path, scale: str) -> Document:
@@ -58,43 +62,61 @@ def read_document(folder: Path, scale: str) -> Document:
 
 
 def _read(folder: Path, scale: str, seen: tuple[str, ...]) -> Document:
-    path = folder / f"{scale}.yaml"
-    if "/" in scale or not path.is_file():
-        hint = did_you_mean(scale, scales(folder))
+    known = scales(folder)
+    if scale not in known:
+        hint = did_you_mean(scale, known)
         raise SettingsError(f"unknown scale '{scale}': {hint} (scales are the files {_shown(folder)}/*.yaml)")
-    if scale in seen:
-        raise SettingsError(f"{_shown(path)}:1: extends: circular ({' -> '.join((*seen, scale))}); remove one of them")
+    path, seen = folder / f"{scale}.yaml", (*seen, scale)
     document = _parse(path)
     base_name = document.values.pop("extends", None)
     if base_name is None:
         return document
     if not isinstance(base_name, str):
         raise document.error(("extends",), f"expected the name of a scale, got {base_name!r}")
-    base = _read(folder, base_name, (*seen, scale))
+    if base_name not in known:
+        raise document.error(("extends",), f"unknown scale '{base_name}'; {did_you_mean(base_name, known)}")
+    if base_name in seen:
+        raise document.error(("extends",), f"circular ({' -> '.join((*seen, base_name))}); remove one of them")
+    base = _read(folder, base_name, seen)
     return Document(path, _merge(base.values, document.values), {**base.places, **document.places})
 
 
 def _parse(path: Path) -> Document:
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{_shown(path)}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise SettingsError(
-            f"{_shown(path)}:{line}: broken YAML: {error.problem or error}; correct this line"
-        ) from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{_shown(path)}: broken YAML: {' '.join(str(error).split())}; correct the file") from error
-    document = Document(path, {})
-    if root is None or not isinstance(root, yaml.MappingNode):
-        raise SettingsError(f"{_shown(path)}:1: expected a mapping of settings, found something else")
+    root, document = _compose(path, _text(path)), Document(path, {})
+    if not isinstance(root, yaml.MappingNode):
+        found = "something else" if root else "nothing"
+        raise SettingsError(f"{_shown(path)}:1: expected a mapping of settings, found {found}")
     document.values = _value(root, (), document)
     return document
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{_shown(path)}:{line}: not UTF-8 text; save it as UTF-8") from error
+    except OSError as error:
+        raise SettingsError(f"{_shown(path)}: cannot be read ({error.strerror}); make it readable") from error
+
+
+def _compose(path: Path, text: str) -> yaml.Node | None:
+    try:
+        root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        return root
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, problem = mark.line + 1 if mark else 1, str(error.problem or error)
+    except yaml.reader.ReaderError as error:
+        line, problem = text.count("\n", 0, error.position) + 1, f"a character that no text has, {error.character:#06x}"
+    except RecursionError:
+        line, problem = 1, "too deep a nesting"
+    raise SettingsError(f"{_shown(path)}:{line}: broken YAML: {problem}; correct this line")
+
+
 def _value(node: yaml.Node, path: PathKey, document: Document) -> Any:
+    if len(path) > _DEPTH or len(document.places) > _VALUES:
+        raise document.error(path[:4], "grows without end; a '*name' stands inside its own '&name', or too often")
     document.places.setdefault(path, (document.file, node.start_mark.line + 1))
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, document)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlm.errors import did_you_mean
 from dlm.params.builder import build
-from dlm.params.reader import Document, PathKey, read_document
+from dlm.params.reader import NAME, Document, PathKey, read_document
 from dlm.params.task_files import LOCAL, own_tasks
 from dlm.settings import (
     CheckpointSettings,
@@ -109,6 +109,8 @@ class _Checker:
         self.document, self.params = document, params
 
     def run(self) -> None:
+        for section in ("data", "recipes", "checkpoints", "samplers", "tasks", "tables"):
+            self.names(section)
         for name, data in self.params.data.items():
             self.data(name, data)
         for name in self.params.checkpoints:
@@ -117,6 +119,13 @@ class _Checker:
             self.task(name)
         for name in self.params.tables:
             self.table(name)
+
+    def names(self, section: str) -> None:
+        """Refuse names that cannot stand in a path, a rule of Snakemake or a command."""
+        for name in getattr(self.params, section):
+            if not NAME.fullmatch(name):
+                problem = "not a name; begin with a letter or a digit, go on with those and '_', '-', '.'"
+                raise self.document.error((section, name), problem)
 
     def known(self, path: PathKey, name: str, entries: Mapping[str, object], what: str) -> None:
         if name not in entries:

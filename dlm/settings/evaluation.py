@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -112,6 +113,12 @@ class Table:
             raise SettingsError("tasks is empty; name at least one task")
         if not self.rows:
             raise SettingsError("rows is empty; give at least one model")
+        for task, count in Counter(self.tasks).items():
+            if count > 1:
+                raise SettingsError(f"tasks names '{task}' {count} times; keep one")
+        for (model, *_), count in Counter((r.model, r.chat, *sorted(r.samplers.items())) for r in self.rows).items():
+            if count > 1:
+                raise SettingsError(f"rows hold '{model}' {count} times with the same chat and samplers; keep one")
         if self.differs and self.published is None:
             raise SettingsError("differs has nothing to differ from; name the published table, or remove it")
 

@@ -262,6 +262,13 @@ def test_scores_of_another_scale_model_or_format_are_refused():
             build(found=found)
 
 
+def test_scores_that_are_no_object_are_refused():
+    with pytest.raises(
+        DataError, match=r"scores of 'base': not an object; delete results/tiny/scores/base/scores\.json"
+    ):
+        build(found=pair_scores() | {"base": []})
+
+
 def test_missing_scores_repeated_cells_and_absent_tasks():
     with pytest.raises(DataError, match="no scores of model 'base-sft'"):
         build(found={"base": pair_scores()["base"]})

@@ -36,6 +36,10 @@ def dlm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["sample", "dream-parent"], "no table of scale 'tiny' evaluates checkpoint 'dream-parent'"),
         (["sample", "llada-base", "--scale", "paper"], "params/paper.yaml: humaneval, mbpp: would run programs that"),
         (["score", "llada-base", "--scale", "paper"], "write `allow_unsafe_code: true` to accept that"),
+        (["train", "llada-base", "--scale", ""], "unknown scale '': known: micro, paper, tiny"),
+        (["train", "llada-base", "--scale", "../x"], "unknown scale '../x': known"),
+        (["train", ""], "has no checkpoint named '': known: "),
+        (["prepare", "corpus", "--log", "params"], "params: Is a directory; make place or access for it"),
         (["table", "table9"], "has no table named 'table9': did you mean 'table1'?"),
     ],
 )

@@ -82,7 +82,37 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
     ("old", "new", "expected"),
     [
         ("seed: 0", "seed: many", "seed: expected a whole number, got 'many'"),
-        ("seed: 0", "seed: true", "seed: expected a whole number, got True"),
+        ("seed: 0", "seed: true", "seed: expected a whole number, got true"),
+        ("seed: 0", "seed:", "seed: expected a whole number, got nothing"),
+        (
+            "seed: 0",
+            "seed: 4294967296",
+            "seed: 4294967296 is beyond every range; the largest whole number is 4294967295",
+        ),
+        ("hidden_size: 96", "hidden_size: 99999999999996", "hidden_size: 99999999999996 is beyond every range"),
+        ("seed: 0", 'seed: "' + "9" * 500 + '"', "got '99999"),
+        ("seed: 0", "seed:\t0\n\tx: 1", "broken YAML: found character '\\t' that cannot start any token"),
+        ("seed: 0", "seed: \x07", "broken YAML: a character that no text has, 0x0007"),
+        ("seed: 0", "seed: 🙂", "seed: expected a whole number, got '🙂'"),
+        ("seed: 0", "sëed: 0", "sëed: unknown key; did you mean 'seed'?"),
+        ("seed: 0", '"a\\nb": 0', "a b: unknown key"),
+        ("seed: 0", "seed: &a [*a]", "seed[0][0][0]: grows without end; a '*name' stands inside its own '&name'"),
+        ("seed: 0", "seed: " + "[" * 3000 + "]" * 3000, "broken YAML: too deep a nesting"),
+        ("seed: 0", "extends: tiny", "extends: circular (tiny -> tiny); remove one of them"),
+        ("seed: 0", "extends: mikro", "extends: unknown scale 'mikro'; did you mean 'micro'?"),
+        ("seed: 0", "extends: ../params/micro", "extends: unknown scale '../params/micro'; known: micro, paper, tiny"),
+        ("seed: 0", "extends: [micro]", "extends: expected the name of a scale, got ['micro']"),
+        ("likelihood: {samples: 8}", "likelihood: [8]", "likelihood: expected a mapping (LikelihoodSettings), got [8]"),
+        ("likelihood: {samples: 8}", "likelihood:", "likelihood: expected a mapping (LikelihoodSettings), got nothing"),
+        ("  table1:", "  ../../table1:", "tables.../../table1: not a name; begin with a letter or a digit"),
+        ("  table1:", "  my table:", "tables.my table: not a name"),
+        ("  table1:", "  '':", "not a name"),
+        ("sudoku, number_choice]", "sudoku, sudoku]", "tables.table1.tasks: tasks names 'sudoku' 2 times; keep one"),
+        (
+            "{model: llada-instruct-sft, ",
+            "{model: llada-instruct, ",
+            "rows hold 'llada-instruct' 2 times with chat: true",
+        ),
         ("seed: 0", "seed: 1.5", "seed: expected a whole number, got 1.5"),
         ("batch_size: 32", "batch_size: -1", "execution.batch_size: batch_size must be at least 1, got -1"),
         ("threads: 1", "threads: 0", "execution.threads: threads must be from 1 to 256, got 0"),
@@ -184,9 +214,35 @@ def test_circular_extends(project: Path) -> None:
 
 def test_not_utf8(project: Path) -> None:
     (project / "params" / "tiny.yaml").write_bytes(b"seed: \xff\xfe\n")
-    assert "not UTF-8" in refusal(project)
+    assert "tiny.yaml:1: not UTF-8 text; save it as UTF-8" in refusal(project)
 
 
-def test_empty_file(project: Path) -> None:
-    (project / "params" / "tiny.yaml").write_text("")
-    assert "expected a mapping" in refusal(project)
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [("", "nothing"), ("# a note\n", "nothing"), ("- a\n", "something else"), ("tiny\n", "something")],
+)
+def test_a_file_that_is_no_mapping(project: Path, content: str, found: str) -> None:
+    (project / "params" / "tiny.yaml").write_text(content)
+    assert f"tiny.yaml:1: expected a mapping of settings, found {found}" in refusal(project)
+
+
+def test_a_table_without_rows(project: Path) -> None:
+    path = project / "params" / "tiny.yaml"
+    text = path.read_text()
+    path.write_text(text[: text.index("    rows:\n      - {model")] + "    rows: []\n")
+    assert "tables.table1.rows: rows is empty; give at least one model" in refusal(project)
+
+
+def test_a_folder_is_no_params_file(project: Path) -> None:
+    (project / "params" / "tiny.yaml").unlink()
+    (project / "params" / "tiny.yaml").mkdir()
+    assert "unknown scale 'tiny': known: micro, paper (" in refusal(project)
+    assert "extends: unknown scale 'tiny'; known: micro, paper" in refusal(project, "micro")
+
+
+def test_a_file_that_may_not_be_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert "tiny.yaml: cannot be read (Permission denied); make it readable" in refusal(project)

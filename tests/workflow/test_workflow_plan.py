@@ -51,6 +51,8 @@ def test_the_whole_plan_is_printed_in_seconds_without_torch(project: Path, repos
     ("arguments", "message"),
     [
         (["--config", "scale=huge"], "unknown scale 'huge': known: micro, paper, tiny"),
+        (["--config", "scale="], "unknown scale '': known: micro, paper, tiny"),
+        (["--config", "scale=../x"], "unknown scale '../x': known: micro, paper, tiny"),
         (["--config", "scael=tiny"], "--config scael: unknown key"),
     ],
 )
@@ -62,14 +64,40 @@ def test_a_bad_scale_ends_in_one_line(project: Path, arguments: list[str], messa
     assert len([line for line in done.stderr.splitlines() if line.startswith("error:")]) == 1
 
 
-def test_bad_params_end_in_one_line_before_any_job(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("learning_rate: 3.0e-3", "learning_rte: 3.0e-3", "learning_rte: unknown key; did you mean 'learning_rate'?"),
+        ("execution: {", "execution: [", "broken YAML"),
+        ("seed: 0", "seed: many", "seed: expected a whole number, got 'many'"),
+        ("threads: 1", "threads: 0", "execution.threads: threads must be from 1 to 256, got 0"),
+        ("tasks: [word_problems", "tasks: [wordproblems", "tasks[0]: no task is named 'wordproblems'; did you mean"),
+        (
+            "{model: llada-base, ",
+            "{model: lada-base, ",
+            "no checkpoint is named 'lada-base'; did you mean 'llada-base'?",
+        ),
+        ("block_size: 48", "block_size: 36", "block_size 36 does not divide max_new_tokens 48"),
+        ("metric: cell_accuracy", "metric: accuracy", "no metric of 'dlm_sudoku' is named 'accuracy'; did you mean"),
+    ],
+)
+def test_bad_params_end_in_one_line_before_any_job(project: Path, old: str, new: str, message: str) -> None:
     path = project / "params" / "tiny.yaml"
-    path.write_text(path.read_text().replace("learning_rate: 3.0e-3", "learning_rte: 3.0e-3", 1))
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
     done = snakemake(project, "results/tables/table1.csv")
-    assert done.returncode != 0
-    assert "recipes.pretrain_mdlm.learning_rte: unknown key; did you mean 'learning_rate'?" in done.stderr
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert line.startswith("error: params/tiny.yaml:") and message in line
     assert "Traceback" not in done.stderr
     assert not (project / "results").exists()
+
+
+def test_a_table_that_no_one_defines_is_refused_with_the_nearest(project: Path) -> None:
+    done = snakemake(project, "results/tables/tabel1.csv")
+    assert done.returncode == 2
+    assert "error: scale 'tiny' has no table named 'tabel1': did you mean 'table1'?" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_table_that_would_run_what_models_write_is_refused_before_any_job(project: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from dlm.analysis.publish import drop_stale
 from dlm.cli import keep_caches_inside
 from dlm.errors import DlmError
-from dlm.params import load_plan
+from dlm.params import NAME, load_plan
 
 keep_caches_inside(Path.cwd())
 
@@ -24,7 +24,8 @@ def runs_jobs():
     return workflow.is_main_process and workflow.executor_plugin is not None and not workflow.dryrun
 
 
-SCALE = str(config.get("scale", "tiny"))
+# `--config scale=` gives None.
+SCALE = str(config.get("scale", "tiny") or "")
 try:
     if unknown := sorted(set(config) - {"scale"}):
         raise DlmError(f"--config {unknown[0]}: unknown key; known: scale (targets stand before --config)")
@@ -36,7 +37,7 @@ DLM = f"{shlex.quote(sys.executable)} -m dlm"
 
 
 wildcard_constraints:
-    name=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
+    name=NAME.pattern,
 
 
 def made(step):
