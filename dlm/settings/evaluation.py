@@ -116,9 +116,6 @@ class Table:
         for task, count in Counter(self.tasks).items():
             if count > 1:
                 raise SettingsError(f"tasks names '{task}' {count} times; keep one")
-        for (model, *_), count in Counter((r.model, r.chat, *sorted(r.samplers.items())) for r in self.rows).items():
-            if count > 1:
-                raise SettingsError(f"rows hold '{model}' {count} times with the same chat and samplers; keep one")
         if self.differs and self.published is None:
             raise SettingsError("differs has nothing to differ from; name the published table, or remove it")
 

@@ -108,11 +108,6 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("  table1:", "  my table:", "tables.my table: not a name"),
         ("  table1:", "  '':", "not a name"),
         ("sudoku, number_choice]", "sudoku, sudoku]", "tables.table1.tasks: tasks names 'sudoku' 2 times; keep one"),
-        (
-            "{model: llada-instruct-sft, ",
-            "{model: llada-instruct, ",
-            "rows hold 'llada-instruct' 2 times with chat: true",
-        ),
         ("seed: 0", "seed: 1.5", "seed: expected a whole number, got 1.5"),
         ("batch_size: 32", "batch_size: -1", "execution.batch_size: batch_size must be at least 1, got -1"),
         ("threads: 1", "threads: 0", "execution.threads: threads must be from 1 to 256, got 0"),
