@@ -41,8 +41,8 @@ def train_positions(length: int, device: torch.device | None = None) -> Tensor:
     return torch.arange(length, device=device).repeat(2)
 
 
-def sample_mask(valid_BL: Tensor, block_size: int) -> Tensor:
-    """Return the block-causal mask of a canvas, bool [B, L, L].
+def sample_mask(valid_BL: Tensor, block_size: int, first: int = 0) -> Tensor:
+    """Return the block-causal mask of a canvas, bool [B, L - first, L].
 
     A token sees its own and earlier blocks; padding neither sees nor is seen, so its rows are wholly False
     (ZHZisZZ/dllm, dllm/core/samplers/bd3lm.py, `_prepare_for_sampling`).
@@ -50,9 +50,10 @@ def sample_mask(valid_BL: Tensor, block_size: int) -> Tensor:
     Args:
         valid_BL: bool [B, L], False at padding.
         block_size: tokens of a block.
+        first: column of the first query; the keys and values of what stands before it are known.
     """
     block_L = torch.arange(valid_BL.shape[1], device=valid_BL.device) // block_size
-    return (block_L[:, None] >= block_L[None, :]) & valid_BL[:, :, None] & valid_BL[:, None, :]
+    return (block_L[first:, None] >= block_L[None, :]) & valid_BL[:, first:, None] & valid_BL[:, None, :]
 
 
 def sample_positions(valid_BL: Tensor) -> Tensor:

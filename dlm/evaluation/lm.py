@@ -17,8 +17,8 @@ from dlm.evaluation.execution import execution_content
 from dlm.evaluation.likelihood import Answer, Estimate, estimate
 from dlm.evaluation.request import Request, cut, requests_of, stream_of
 from dlm.models import Denoiser, load_denoiser
-from dlm.sampling import Sample, Sampler
-from dlm.settings import EvenSelector, ExecutionSettings, FullCanvas, LikelihoodSettings, Proposer, SamplerSettings
+from dlm.sampling import Sample, Sampler, plain_settings
+from dlm.settings import ExecutionSettings, LikelihoodSettings, SamplerSettings
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class DiffusionLM(TemplateLM):
         return execution_content(self.denoiser, self.execution)
 
     def _generation(self, sample: Sample) -> Generation:
-        stops = self.denoiser.stop_token_ids
+        stops = self._sampler.stop_token_ids
         length = next((i for i, token in enumerate(sample.tokens) if token in stops), len(sample.tokens))
         response = self.response_prefix + sample.text
         return Generation(response, length, sample.stopped, sample.forward_passes, sample.seconds)
@@ -228,10 +228,14 @@ class DiffusionLM(TemplateLM):
                 raise SettingsError(f"model_args: unknown '{name}'; {did_you_mean(name, _ARGUMENTS)}")
         if "pretrained" not in arguments:
             raise SettingsError("model_args: no 'pretrained'; give the folder of a checkpoint: pretrained=DIR")
+        if _some(arguments, *_SAMPLER_ARGUMENTS) and "max_new_tokens" not in arguments:
+            others = "'steps', 'block_size', 'temperature'"
+            raise SettingsError(f"model_args: a sampler needs 'max_new_tokens' beside {others}")
         execution = ExecutionSettings(**_some(arguments, "batch_size", "dtype", "device", "threads"))
+        denoiser = load_denoiser(arguments["pretrained"], execution)
         return cls(
-            load_denoiser(arguments["pretrained"], execution),
-            sampler=_sampler(arguments),
+            denoiser,
+            sampler=_sampler(denoiser, arguments),
             likelihood=LikelihoodSettings(**_some(arguments, "samples")),
             execution=execution,
             **_some(arguments, "seed", "response_prefix"),
@@ -249,17 +253,9 @@ def _some(arguments: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: arguments[name] for name in names if name in arguments}
 
 
-def _sampler(arguments: Mapping[str, Any]) -> SamplerSettings | None:
-    if not _some(arguments, *_SAMPLER_ARGUMENTS):
-        return None
-    if "max_new_tokens" not in arguments:
-        raise SettingsError("model_args: a sampler needs 'max_new_tokens' beside 'steps', 'block_size', 'temperature'")
-    canvas = FullCanvas(**_some(arguments, "max_new_tokens", "block_size"))
-    return SamplerSettings(
-        canvas=canvas,
-        proposer=Proposer(**_some(arguments, "temperature")),
-        selector=EvenSelector(steps=arguments.get("steps", canvas.max_new_tokens)),
-    )
+def _sampler(denoiser: Denoiser, arguments: Mapping[str, Any]) -> SamplerSettings | None:
+    given = _some(arguments, *_SAMPLER_ARGUMENTS)
+    return plain_settings(denoiser, **given) if given else None
 
 
 def refuse_rolling(requests: Sequence[Instance]) -> NoReturn:

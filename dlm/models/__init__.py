@@ -1,6 +1,7 @@
 """Any checkpoint as a denoiser: making, loading, converting and saving."""
 
 from dlm.models.attention import require_pair_masks, use_flex_attention
+from dlm.models.caching import Prefix, require_cache
 from dlm.models.conventions import Conventions, read_conventions
 from dlm.models.converting import convert_checkpoint
 from dlm.models.denoiser import Denoiser, end_of_turn_id
@@ -13,6 +14,7 @@ from dlm.models.storing import load_denoiser, load_tokenizer, pick_device, save_
 __all__ = [
     "Conventions",
     "Denoiser",
+    "Prefix",
     "convert_back",
     "convert_checkpoint",
     "end_of_turn_id",
@@ -23,6 +25,7 @@ __all__ = [
     "open_attention",
     "pick_device",
     "read_conventions",
+    "require_cache",
     "require_pair_masks",
     "save_denoiser",
     "use_flex_attention",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dlm.errors import CheckpointError
+from dlm.models.caching import Prefix
 from dlm.models.conventions import Conventions
 from dlm.models.heads import output_head
 
@@ -64,40 +65,66 @@ class Denoiser(nn.Module):
         ids = {self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, end_of_turn_id(self.tokenizer)}
         return frozenset(token for token in ids if token is not None)
 
-    def forward(self, tokens_BL: Tensor, attention: Any, at_BL: Tensor, positions_BL: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens_BL: Tensor,
+        attention: Any,
+        at_BL: Tensor,
+        positions_BL: Tensor | None = None,
+        prefix: Prefix | None = None,
+        finished: int = 0,
+    ) -> Tensor:
         """Score the tokens at the True positions of ``at_BL``.
 
         Args:
-            tokens_BL: int64 [B, L].
-            attention: bool [B, L], False at padding; or bool [B, L, L], True where query i (second axis) may see key j
-                (third axis); None when every token sees every other; or a `BlockMask` for a model that
-                :func:`dlm.models.use_flex_attention` switched.
+            tokens_BL: int64 [B, L]; with a prefix, what follows it.
+            attention: bool [B, L], False at padding; or bool [B, L, K], True where query i (second axis) may see key j
+                (third axis), K being L plus the prefix's length; None when every token sees every other; or a
+                `BlockMask` for a model that :func:`dlm.models.use_flex_attention` switched.
             at_BL: bool [B, L].
             positions_BL: int64 [B, L], position ids; None: the model's own, 0 to L-1.
+            prefix: what is known of the columns before; it is extended.
+            finished: how many of the L columns are added to the prefix.
 
         Returns:
             float32 [N, V], rows in row-major order of ``at_BL``. A shifted model scores position 0, which nothing
             precedes, by its own output, as `right_shift_logits` of ZHZisZZ/dllm does.
         """
         options: dict[str, Any] = {} if positions_BL is None else {"position_ids": positions_BL}
+        if prefix is not None:
+            options["past_key_values"] = prefix.layers
         outputs = self.model.base_model(
-            input_ids=tokens_BL, attention_mask=_for_transformers(attention), use_cache=False, **options
+            input_ids=tokens_BL,
+            attention_mask=_for_transformers(attention),
+            use_cache=prefix is not None,
+            **options,
         )
         hidden_BLD = outputs.last_hidden_state
+        first_B1D = hidden_BLD[:, :1]
+        if prefix is not None:
+            if prefix.last_hidden_BD is not None:
+                first_B1D = prefix.last_hidden_BD[:, None]
+            prefix.keep(hidden_BLD, finished)
         if self.shift:
-            hidden_BLD = torch.cat([hidden_BLD[:, :1], hidden_BLD[:, :-1]], dim=1)
+            hidden_BLD = torch.cat([first_B1D, hidden_BLD[:, :-1]], dim=1)
         return output_head(self.model)(hidden_BLD[at_BL]).float()
 
     @torch.inference_mode()
     def logits(
-        self, tokens_BL: Tensor, attention: Tensor | None, at_BL: Tensor, positions_BL: Tensor | None = None
+        self,
+        tokens_BL: Tensor,
+        attention: Tensor | None,
+        at_BL: Tensor,
+        positions_BL: Tensor | None = None,
+        prefix: Prefix | None = None,
+        finished: int = 0,
     ) -> Tensor:
         """Score without gradients: :meth:`forward` for inference.
 
         Raises:
             CheckpointError: the model gave a number that is not finite.
         """
-        logits_NV = self(tokens_BL, attention, at_BL, positions_BL)
+        logits_NV = self(tokens_BL, attention, at_BL, positions_BL, prefix, finished)
         if not bool(torch.isfinite(logits_NV).all()):
             raise CheckpointError(
                 f"{self.model.config.name_or_path or 'model'}: the logits are not finite; the weights are damaged or "
@@ -107,7 +134,7 @@ class Denoiser(nn.Module):
 
 
 def _for_transformers(attention: Any) -> Any:
-    """Turn an attention setting into what transformers expects: int64 [B, L], or bool [B, 1, L, L], or None."""
+    """Turn an attention setting into what transformers expects: int64 [B, L], or bool [B, 1, L, K], or None."""
     if not isinstance(attention, Tensor):  # None, or FlexAttention's own kind of mask
         return attention
     if attention.dim() == 3:

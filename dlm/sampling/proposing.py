@@ -5,6 +5,7 @@ Shapes: N open positions, V tokens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -26,18 +27,18 @@ class Where(NamedTuple):
     step: int
 
 
-def banned_tokens(settings: Proposer, tokenizer: Any, mask_token_id: int, vocab_size: int) -> list[int]:
-    """Return the ids that are never proposed: the suppressed ones and the mask token.
+def token_ids(name: str, tokens: Sequence[int | str], tokenizer: Any, vocab_size: int) -> list[int]:
+    """Return the ids of tokens that are given by id or text, ascending.
 
     Raises:
-        SettingsError: a token that the vocabulary does not have.
+        SettingsError: a token that the vocabulary does not have; ``name`` is the setting.
     """
-    ids = {mask_token_id}
-    for token in settings.suppress_tokens:
+    ids = set()
+    for token in tokens:
         number = token if isinstance(token, int) else tokenizer.get_vocab().get(token)
         if number is None or not 0 <= number < vocab_size:
             raise SettingsError(
-                f"suppress_tokens: {token!r} is not in the vocabulary of {vocab_size} tokens; give a token's id or text"
+                f"{name}: {token!r} is not in the vocabulary of {vocab_size} tokens; give a token's id or text"
             )
         ids.add(number)
     return sorted(ids)

@@ -8,35 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from dlm.errors import SettingsError
 from dlm.models import Denoiser
-from dlm.sampling.proposing import SCORES, Where, banned_tokens, propose
-from dlm.sampling.selecting import even_counts, select_highest
-from dlm.sampling.state import Sample, State, new_state
-from dlm.settings import EvenSelector, FullCanvas, Proposer, SamplerSettings
+from dlm.sampling.canvas import Batch, make_canvas
+from dlm.sampling.own import default_settings
+from dlm.sampling.proposing import SCORES, Where, propose, token_ids
+from dlm.sampling.rules import Rule, make_rule
+from dlm.sampling.state import Sample, State
+from dlm.sampling.viewing import GuidedView, View, check_view, make_view
+from dlm.settings import SamplerSettings
 
 Prompt = str | Sequence[int]
-
-
-def default_settings(denoiser: Denoiser) -> SamplerSettings:
-    """Return the checkpoint's own sampler settings, or those of dLLM's masked-diffusion sampler (128 tokens, steps)."""
-    stored = denoiser.conventions.sampler
-    if stored is None:
-        return SamplerSettings(canvas=FullCanvas(max_new_tokens=128), selector=EvenSelector(steps=128))
-    parts = dict(stored)
-    proposer = dict(parts.pop("proposer"))
-    proposer["suppress_tokens"] = tuple(proposer["suppress_tokens"])
-    return SamplerSettings(
-        canvas=FullCanvas(**parts.pop("canvas")),
-        proposer=Proposer(**proposer),
-        selector=EvenSelector(**parts.pop("selector")),
-        **parts,
-    )
 
 
 def stream_of(tokens: Sequence[int]) -> int:
@@ -53,18 +40,34 @@ class Sampler:
         settings: the decoding method; None: the checkpoint's own.
         seed: of all random numbers.
         batch_size: prompts per forward pass; does not change the answers.
+        keep_finished: whether an answer that is done stays in its batch and is extended until all are done, as in
+            published samplers; costs time and does not change the answers.
 
     Raises:
-        SettingsError: the settings name tokens that the vocabulary does not have.
+        SettingsError: the settings name tokens that the vocabulary does not have, or need what the network cannot do.
     """
 
     def __init__(
-        self, model: Denoiser, settings: SamplerSettings | None = None, *, seed: int = 0, batch_size: int = 32
+        self,
+        model: Denoiser,
+        settings: SamplerSettings | None = None,
+        *,
+        seed: int = 0,
+        batch_size: int = 32,
+        keep_finished: bool = False,
     ) -> None:
         self.model, self.settings = model, settings or default_settings(model)
-        self.seed, self.batch_size = seed, batch_size
-        self._banned = banned_tokens(self.settings.proposer, model.tokenizer, model.mask_token_id, model.vocab_size)
+        self.seed, self.batch_size, self.keep_finished = seed, batch_size, keep_finished
+        check_view(model, self.settings.canvas)
+        proposer, stop, pad = self.settings.proposer, self.settings.stop, model.tokenizer.pad_token_id
+        self._canvas = make_canvas(self.settings.canvas, model.mask_token_id, 0 if pad is None else pad)
+        self._banned = sorted({model.mask_token_id, *self._ids("suppress_tokens", proposer.suppress_tokens)})
+        self._kept = self._ids("keep_tokens", proposer.guidance.keep_tokens) if proposer.guidance else []
         self._score = SCORES[self.settings.score]
+        self.stop_token_ids = frozenset(self._ids("stop", stop.tokens) if stop else ()) or model.stop_token_ids
+
+    def _ids(self, name: str, tokens: Sequence[int | str]) -> list[int]:
+        return token_ids(name, tokens, self.model.tokenizer, self.model.vocab_size)
 
     def sample(
         self,
@@ -72,6 +75,7 @@ class Sampler:
         *,
         streams: Sequence[int] | None = None,
         progress: Callable[[int], None] | None = None,
+        watch: Callable[[State], None] | None = None,
     ) -> list[Sample]:
         """Answer each prompt.
 
@@ -79,6 +83,8 @@ class Sampler:
             prompts: texts (encoded as they stand, without special tokens) or token ids, of any lengths.
             streams: key of each prompt's random numbers; None: a hash of its tokens, so that its place does not matter.
             progress: called with the number of prompts just answered.
+            watch: called with each batch's canvas, before anything is written and after each forward pass. It is the
+                loop's own: copy what is to be kept.
 
         Returns:
             One sample a prompt, in their order.
@@ -92,11 +98,11 @@ class Sampler:
         order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
         answers: dict[int, Sample] = {}
         for begin in range(0, len(order), self.batch_size):
-            batch = order[begin : begin + self.batch_size]
-            samples = self._sample_batch([encoded[i] for i in batch], [keys[i] for i in batch])
-            answers.update(zip(batch, samples, strict=True))
+            indices = order[begin : begin + self.batch_size]
+            batch = Batch([encoded[i] for i in indices], [keys[i] for i in indices], indices, self.model.device)
+            answers.update(self._sample_batch(batch, watch or (lambda state: None)))
             if progress:
-                progress(len(batch))
+                progress(len(indices))
         return [answers[index] for index in range(len(encoded))]
 
     def _encode(self, index: int, prompt: Prompt) -> list[int]:
@@ -116,47 +122,74 @@ class Sampler:
         return tokens
 
     @torch.inference_mode()
-    def _sample_batch(self, prompts: list[list[int]], streams: list[int]) -> list[Sample]:
-        began = time.perf_counter()
-        tokenizer, answer = self.model.tokenizer, self.settings.canvas.max_new_tokens
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        state = new_state(prompts, streams, answer, self.model.mask_token_id, pad, self.model.device)
-        passes = sum(1 for _ in self._steps(state))
-        tokens_BA = state.tokens_BL.gather(1, state.window(0, answer)).tolist()
-        seconds = (time.perf_counter() - began) / len(prompts)
-        return [self._finish(tokens, passes, seconds) for tokens in tokens_BA]
-
-    def _steps(self, state: State) -> Iterator[None]:
-        """Run the loop; yield after each forward pass."""
+    def _sample_batch(self, batch: Batch, watch: Callable[[State], None]) -> dict[int, Sample]:
+        """Run the loop on one batch; samples by the index of their prompt."""
+        began, passes = time.perf_counter(), 0
         canvas, selector = self.settings.canvas, self.settings.selector
-        steps = selector.steps // canvas.blocks
+        state, view = self._canvas.lay(batch), self._view()
+        done: dict[int, tuple[list[int], int]] = {}
+        watch(state)
         for block in range(canvas.blocks):
-            window_BS = state.window(block, canvas.block)
-            quota_BT = even_counts(state.open_BL.gather(1, window_BS).sum(1), steps)
-            for step in range(steps):
-                self._step(state, window_BS, block * steps + step, quota_BT[:, step])
-                yield
+            window_BS = self._canvas.open_block(state, block)
+            rule = make_rule(selector, state.open_BL.gather(1, window_BS).sum(1), canvas.blocks)
+            for step in range(rule.steps):
+                self._step(state, view, window_BS, rule, block, step)
+                passes += 1
+                watch(state)
+            length = min((block + 1) * canvas.block, canvas.max_new_tokens)
+            leaving_B = self._leaving(state, window_BS, length)
+            done |= _answers(state, leaving_B, passes)
+            if bool(leaving_B.all()):
+                break
+            if bool(leaving_B.any()):
+                state = state.take(~leaving_B)
+                view.take(~leaving_B)
+        seconds = (time.perf_counter() - began) / len(batch.prompts)
+        return {index: self._finish(tokens, passes, seconds) for index, (tokens, passes) in done.items()}
 
-    def _step(self, state: State, window_BS: Tensor, step: int, count_B: Tensor) -> None:
+    def _view(self) -> View:
+        view, guidance = make_view(self.model, self.settings.canvas), self.settings.proposer.guidance
+        return GuidedView(view, guidance.scale, self._kept, self.model.mask_token_id) if guidance else view
+
+    def _step(self, state: State, view: View, window_BS: Tensor, rule: Rule, block: int, step: int) -> None:
         open_BS = state.open_BL.gather(1, window_BS)
-        at_BL = torch.zeros_like(state.open_BL).scatter_(1, window_BS, open_BS)
-        logits_NV = self.model.logits(state.tokens_BL, state.attention_BL, at_BL)
+        logits_NV = view.logits(state, window_BS, open_BS)
         row_N, column_N = open_BS.nonzero(as_tuple=True)
         where = Where(
             seed=self.seed,
             stream_N=state.stream_B[row_N],
             position_N=window_BS[row_N, column_N] - state.start_B[row_N],
-            step=step,
+            step=block * self.settings.selector.per_block(self.settings.canvas.blocks) + step,
         )
         token_N = propose(logits_NV, self.settings.proposer, self._banned, where)
         score_N = self._score(logits_NV, token_N, where)
         proposed_BS = torch.zeros_like(window_BS).masked_scatter_(open_BS, token_N)
         score_BS = torch.zeros(window_BS.shape, dtype=score_N.dtype, device=score_N.device)
         score_BS = score_BS.masked_scatter_(open_BS, score_N)
-        state.commit(window_BS, select_highest(score_BS, open_BS, count_B), proposed_BS)
+        state.commit(window_BS, rule.select(step, score_BS, open_BS), proposed_BS)
+
+    def _leaving(self, state: State, window_BS: Tensor, length: int) -> Tensor:
+        """Mark the rows that leave after a block which makes their answers ``length`` tokens long, bool [B]."""
+        ended_B = torch.full_like(state.end_B, length == self.settings.canvas.max_new_tokens, dtype=torch.bool)
+        if self.settings.stop:
+            stops = torch.tensor(sorted(self.stop_token_ids), device=window_BS.device)
+            ended_B |= torch.isin(state.tokens_BL.gather(1, window_BS), stops).any(dim=1)
+        state.end_B[ended_B & (state.end_B == 0)] = length
+        finished_B = state.end_B > 0
+        return finished_B.all().expand_as(finished_B) if self.keep_finished else finished_B
 
     def _finish(self, tokens: list[int], passes: int, seconds: float) -> Sample:
-        stops = self.model.stop_token_ids
+        stops = self.stop_token_ids
         end = next((index for index, token in enumerate(tokens) if token in stops), len(tokens))
         text = self.model.tokenizer.decode(tokens[:end], skip_special_tokens=True)
         return Sample(tuple(tokens), text, end < len(tokens), passes, seconds)
+
+
+def _answers(state: State, leaving_B: Tensor, passes: int) -> dict[int, tuple[list[int], int]]:
+    """Return the answers of the rows that leave, with the passes they took part in, by the index of their prompt."""
+    answers = {}
+    for row in leaving_B.nonzero()[:, 0].tolist():
+        start, length = int(state.start_B[row]), int(state.end_B[row])
+        tokens = state.tokens_BL[row, start : start + length].tolist()
+        answers[int(state.prompt_B[row])] = (tokens, passes)
+    return answers

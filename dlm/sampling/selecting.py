@@ -48,7 +48,7 @@ def schedule_counts(open_B: Tensor, steps: int, schedule: Schedule) -> Tensor:
     Args:
         open_B: int64 [B], open positions at the start of the block.
         steps: steps of the block before the removal (>= 1).
-        schedule: alpha.
+        chosen: alpha.
 
     Returns:
         int64 [B, T], T the largest number of steps that a row has left; shorter rows end in zeros.

@@ -15,6 +15,15 @@ from dlm.settings.data import (
     TokenizerData,
     WordProblems,
 )
+from dlm.settings.decoding import (
+    EndOfText,
+    EvenSelector,
+    FullCanvas,
+    GrowingCanvas,
+    Guidance,
+    Proposer,
+    ScheduleSelector,
+)
 from dlm.settings.evaluation import Difference, Table, TableRow, Task
 from dlm.settings.model import (
     Architecture,
@@ -26,14 +35,7 @@ from dlm.settings.model import (
 )
 from dlm.settings.objective import BD3LM, MDLM, MLM, Autoregressive, cart_parameter
 from dlm.settings.recipe import LoRA, Muon, Recipe
-from dlm.settings.sampler import (
-    EvenSelector,
-    ExecutionSettings,
-    FullCanvas,
-    LikelihoodSettings,
-    Proposer,
-    SamplerSettings,
-)
+from dlm.settings.sampler import ExecutionSettings, LikelihoodSettings, SamplerSettings
 
 __all__ = [
     "BD3LM",
@@ -47,6 +49,7 @@ __all__ = [
     "Countdown",
     "DataSettings",
     "Difference",
+    "EndOfText",
     "EvenSelector",
     "ExactLikelihood",
     "ExecutionSettings",
@@ -55,6 +58,8 @@ __all__ = [
     "GeneratedMixture",
     "GeneratedProblems",
     "GreedySettings",
+    "GrowingCanvas",
+    "Guidance",
     "HubCheckpoint",
     "HubDataset",
     "LikelihoodSettings",
@@ -65,6 +70,7 @@ __all__ = [
     "Proposer",
     "Recipe",
     "SamplerSettings",
+    "ScheduleSelector",
     "Scratch",
     "Sudoku",
     "Table",

@@ -1,7 +1,4 @@
-"""What a sampler can be told: one dataclass per part of the sampling loop.
-
-A setting that does not apply to a part does not exist on it, so it cannot be written. Lengths are in tokens.
-"""
+"""What a sampler and an estimate of likelihoods can be told, and how a model is run."""
 
 from __future__ import annotations
 
@@ -11,99 +8,42 @@ from typing import Literal
 
 from dlm.errors import SettingsError
 from dlm.settings.checks import at_least, between
+from dlm.settings.decoding import EndOfText, EvenSelector, FullCanvas, GrowingCanvas, Proposer, ScheduleSelector
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FullCanvas:
-    """The whole answer is on the canvas from the start and is filled block by block, left to right.
-
-    ``block_size == max_new_tokens`` is pure diffusion; a smaller block is LLaDA's semi-autoregressive decoding.
-    """
-
-    __pydantic_config__ = _STRICT
-    kind: Literal["full"] = "full"
-    """Discriminator: `full`."""
-    max_new_tokens: int
-    """Number of answer positions, in tokens (>= 1)."""
-    block_size: int | None = None
-    """Tokens per block; must divide max_new_tokens. None: one block of max_new_tokens."""
-
-    def __post_init__(self) -> None:
-        at_least("max_new_tokens", self.max_new_tokens, 1)
-        if self.block_size is not None:
-            at_least("block_size", self.block_size, 1)
-            if self.max_new_tokens % self.block_size:
-                raise SettingsError(
-                    f"block_size {self.block_size} does not divide max_new_tokens {self.max_new_tokens}; "
-                    "choose a divisor"
-                )
-
-    @property
-    def block(self) -> int:
-        """Tokens per block."""
-        return self.block_size or self.max_new_tokens
-
-    @property
-    def blocks(self) -> int:
-        """Number of blocks."""
-        return self.max_new_tokens // self.block
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proposer:
-    """How a token is proposed for each open position."""
-
-    __pydantic_config__ = _STRICT
-    temperature: float = 0.0
-    """Temperature of the Gumbel-max draw (>= 0, no unit); 0 takes the most probable token."""
-    suppress_tokens: tuple[int | str, ...] = ()
-    """Tokens (ids, or their text in the vocabulary) that are never proposed; the mask token never is."""
-
-    def __post_init__(self) -> None:
-        at_least("temperature", self.temperature, 0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvenSelector:
-    """Commit a number of tokens per step that is fixed beforehand: a block's masks split evenly over its steps.
-
-    The remainder goes to the first steps, as in LLaDA's `get_num_transfer_tokens` (ML-GSAI/LLaDA, generate.py).
-    """
-
-    __pydantic_config__ = _STRICT
-    kind: Literal["even"] = "even"
-    """Discriminator: `even`."""
-    steps: int
-    """Steps in total, over all blocks (>= 1); the number of blocks must divide it."""
-
-    def __post_init__(self) -> None:
-        at_least("steps", self.steps, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
 class SamplerSettings:
-    """One decoding method: canvas, proposer, ranking score and selector."""
+    """One decoding method: canvas, proposer, ranking score, selector and stop."""
 
     __pydantic_config__ = _STRICT
-    canvas: FullCanvas
+    canvas: FullCanvas | GrowingCanvas
     """What the model sees and how it grows."""
     proposer: Proposer = field(default_factory=Proposer)
     """How tokens are proposed."""
     score: Literal["low_confidence", "random"] = "low_confidence"
     """Ranking of proposals: `low_confidence` commits the most probable first, `random` a uniform draw."""
-    selector: EvenSelector
+    selector: EvenSelector | ScheduleSelector
     """How many of the ranked proposals a step commits."""
+    stop: EndOfText | None = None
+    """When an answer is done before its length; None: never."""
 
     def __post_init__(self) -> None:
-        blocks, steps = self.canvas.blocks, self.selector.steps
+        if isinstance(self.selector, EvenSelector):
+            self._check_even(self.selector.steps)
+
+    def _check_even(self, steps: int) -> None:
+        length, blocks = self.canvas.max_new_tokens, self.canvas.blocks
+        if length % self.canvas.block:
+            raise SettingsError(
+                f"block_size {self.canvas.block} does not divide max_new_tokens {length}; choose a divisor, or a "
+                "selector of kind 'schedule'"
+            )
         if steps % blocks:
             raise SettingsError(f"steps {steps} is not a multiple of the {blocks} blocks; choose {blocks} x n")
-        if steps > self.canvas.max_new_tokens:
-            raise SettingsError(
-                f"steps {steps} exceeds max_new_tokens {self.canvas.max_new_tokens}; a step commits at least one token"
-            )
+        if steps > length:
+            raise SettingsError(f"steps {steps} exceeds max_new_tokens {length}; a step commits at least one token")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ PARAMS = """\
 extends: micro
 title: One model, two sampler settings
 samplers:
-  answer16_fast: {canvas: {max_new_tokens: 16, block_size: 8}, selector: {steps: 4}}
+  answer16_fast: {canvas: {kind: full, max_new_tokens: 16, block_size: 8}, selector: {kind: even, steps: 4}}
 tasks:
   sudoku_fast:
     title: Sudoku

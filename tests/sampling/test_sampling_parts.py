@@ -10,9 +10,9 @@ from scipy import stats
 from dlm.diffusion import schedule
 from dlm.errors import SettingsError
 from dlm.sampling import even_counts, floor_counts, schedule_counts, select_by_factor, select_highest
-from dlm.sampling.proposing import Where, banned_tokens, probability_score, propose, random_score
-from dlm.sampling.state import new_state
-from dlm.settings import Proposer
+from dlm.sampling.canvas import Batch, BlockwiseCanvas, WholeCanvas
+from dlm.sampling.proposing import Where, probability_score, propose, random_score, token_ids
+from dlm.settings import FullCanvas, GrowingCanvas, Proposer
 
 
 @pytest.mark.parametrize(
@@ -134,28 +134,69 @@ def test_random_scores_are_uniform_and_not_the_noise_of_the_draw() -> None:
     assert stats.kstest(scores.numpy(), "uniform").pvalue > 1e-3
 
 
-def test_banned_tokens_are_the_mask_and_the_suppressed() -> None:
-    tokenizer = word_tokenizer()
-    assert banned_tokens(Proposer(suppress_tokens=("<|eot_id|>", 7)), tokenizer, 1, 24) == [1, 2, 7]
+def test_tokens_are_given_by_id_or_text() -> None:
+    assert token_ids("suppress_tokens", ("<|eot_id|>", 7, 7), word_tokenizer(), 24) == [2, 7]
 
 
 @pytest.mark.parametrize("token", ["<|nothing|>", 24, -1])
-def test_an_unknown_suppressed_token_is_refused(token: int | str) -> None:
-    with pytest.raises(SettingsError, match="suppress_tokens"):
-        banned_tokens(Proposer(suppress_tokens=(token,)), word_tokenizer(), 1, 24)
+def test_an_unknown_token_is_refused_under_the_settings_name(token: int | str) -> None:
+    with pytest.raises(SettingsError, match=r"keep_tokens: .* is not in the vocabulary of 24 tokens"):
+        token_ids("keep_tokens", (token,), word_tokenizer(), 24)
+
+
+def batch(*prompts: list[int]) -> Batch:
+    return Batch(prompts, range(len(prompts)), range(len(prompts)), torch.device("cpu"))
+
+
+def whole(answer: int) -> WholeCanvas:
+    return WholeCanvas(FullCanvas(max_new_tokens=answer, block_size=2), mask_token_id=1, pad_token_id=0)
 
 
 def test_prompts_of_different_lengths_share_a_canvas() -> None:
-    state = new_state([[5, 6, 7], [8]], [0, 1], answer=2, mask_token_id=1, pad_token_id=0, device=torch.device("cpu"))
-    assert state.tokens_BL.tolist() == [[5, 6, 7, 1, 1], [8, 1, 1, 0, 0]]
-    assert state.attention_BL.tolist() == [[True] * 5, [True, True, True, False, False]]
-    assert state.open_BL.tolist() == [[False] * 3 + [True] * 2, [False, True, True, False, False]]
-    assert state.window(0, 2).tolist() == [[3, 4], [1, 2]]
+    canvas = whole(3)
+    state = canvas.lay(batch([5, 6, 7], [8]))
+    assert state.tokens_BL.tolist() == [[5, 6, 7, 1, 1, 1], [8, 1, 1, 1, 0, 0]]
+    assert state.attention_BL.tolist() == [[True] * 6, [True] * 4 + [False] * 2]
+    assert state.open_BL.tolist() == [[False] * 3 + [True] * 3, [False] + [True] * 3 + [False] * 2]
+    assert canvas.open_block(state, 0).tolist() == [[3, 4], [1, 2]]
+    assert canvas.open_block(state, 1).tolist() == [[5], [3]]
+
+
+def test_blocks_of_a_growing_canvas_are_counted_from_the_prompts_end() -> None:
+    settings = GrowingCanvas(max_new_tokens=3, block_size=2)
+    canvas = BlockwiseCanvas(settings, mask_token_id=1, pad_token_id=0)
+    state = canvas.lay(batch([5, 6, 7], [8]))
+    assert state.tokens_BL.tolist() == [[0, 5, 6, 7], [0, 0, 0, 8]]
+    assert not state.open_BL.any()
+    assert canvas.open_block(state, 0).tolist() == [[4, 5]] * 2
+    assert state.tokens_BL.tolist() == [[0, 5, 6, 7, 1, 1], [0, 0, 0, 8, 1, 1]]
+    assert state.open_BL.tolist() == [[False] * 4 + [True] * 2] * 2
+    assert state.attention_BL.tolist() == [[False] + [True] * 5, [False] * 3 + [True] * 3]
+    assert canvas.open_block(state, 1).tolist() == [[6]] * 2
+
+
+def test_pad_tokens_of_finished_blocks_are_hidden_where_that_is_set() -> None:
+    settings = GrowingCanvas(max_new_tokens=4, block_size=2, hide_pad_token=True)
+    canvas = BlockwiseCanvas(settings, mask_token_id=1, pad_token_id=0)
+    state = canvas.lay(batch([5, 0]))
+    window = canvas.open_block(state, 0)
+    state.commit(window, torch.tensor([[True, True]]), torch.tensor([[0, 9]]))
+    assert state.attention_BL.tolist() == [[True, False, True, True]], "not before the block is finished"
+    canvas.open_block(state, 1)
+    assert state.attention_BL.tolist() == [[True, False, False, True, True, True]]
 
 
 def test_committing_writes_and_closes() -> None:
-    state = new_state([[5]], [0], answer=3, mask_token_id=1, pad_token_id=0, device=torch.device("cpu"))
-    window = state.window(0, 3)
-    state.commit(window, torch.tensor([[False, True, False]]), torch.tensor([[7, 8, 9]]))
+    state = whole(3).lay(batch([5]))
+    state.commit(state.window(0, 3), torch.tensor([[False, True, False]]), torch.tensor([[7, 8, 9]]))
     assert state.tokens_BL.tolist() == [[5, 1, 8, 1]]
     assert state.open_BL.tolist() == [[False, True, False, True]]
+
+
+def test_rows_are_taken_by_index_or_by_mask() -> None:
+    state = whole(1).lay(batch([5], [6], [7]))
+    assert state.take(torch.tensor([2, 0, 0])).tokens_BL.tolist() == [[7, 1], [5, 1], [5, 1]]
+    kept = state.take(torch.tensor([False, True, True]))
+    assert (kept.prompt_B.tolist(), kept.stream_B.tolist()) == ([1, 2], [1, 2])
+    kept.tokens_BL[:] = 0
+    assert state.tokens_BL.tolist() == [[5, 1], [6, 1], [7, 1]], "what is taken is a copy"

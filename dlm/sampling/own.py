@@ -1,0 +1,97 @@
+"""Settings that go with a checkpoint: those it carries, and the plain ones of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from dlm.errors import CheckpointError
+from dlm.models import Denoiser
+from dlm.settings import (
+    EndOfText,
+    EvenSelector,
+    FullCanvas,
+    GrowingCanvas,
+    Guidance,
+    Proposer,
+    SamplerSettings,
+    ScheduleSelector,
+)
+
+T = TypeVar("T")
+
+_CANVASES: Mapping[str, type[FullCanvas | GrowingCanvas]] = {"full": FullCanvas, "growing": GrowingCanvas}
+_SELECTORS: Mapping[str, type[EvenSelector | ScheduleSelector]] = {"even": EvenSelector, "schedule": ScheduleSelector}
+_BLOCK_SIZE = 32
+"""Block size of dLLM's block-diffusion checkpoints and sampler."""
+
+
+def default_settings(model: Denoiser) -> SamplerSettings:
+    """Return the checkpoint's own sampler settings, or plain ones with dLLM's 128 tokens and as many steps."""
+    stored = model.conventions.sampler
+    return plain_settings(model, max_new_tokens=128) if stored is None else read_settings(stored)
+
+
+def plain_settings(
+    model: Denoiser,
+    *,
+    max_new_tokens: int,
+    block_size: int | None = None,
+    steps: int | None = None,
+    temperature: float = 0.0,
+) -> SamplerSettings:
+    """Return LLaDA's decoding for a masked-diffusion model, BD3LM's for a block-diffusion model.
+
+    Args:
+        model: the denoiser.
+        max_new_tokens: answer positions.
+        block_size: tokens per block; None: one block, or that of a block-diffusion model's training.
+        steps: steps in total; None: one a token.
+        temperature: of the Gumbel-max draw.
+
+    Raises:
+        SettingsError: a number out of range, or numbers that contradict each other.
+    """
+    proposer, steps = Proposer(temperature=temperature), max_new_tokens if steps is None else steps
+    if model.conventions.objective != "bd3lm":
+        canvas = FullCanvas(max_new_tokens=max_new_tokens, block_size=block_size)
+        return SamplerSettings(canvas=canvas, proposer=proposer, selector=EvenSelector(steps=steps))
+    size = block_size or model.conventions.block_size or _BLOCK_SIZE
+    return SamplerSettings(
+        canvas=GrowingCanvas(max_new_tokens=max_new_tokens, block_size=size),
+        proposer=proposer,
+        selector=ScheduleSelector(steps=steps),
+        stop=EndOfText(),
+    )
+
+
+def read_settings(stored: Mapping[str, Any]) -> SamplerSettings:
+    """Return the settings whose plain values (`dataclasses.asdict`, perhaps through JSON) these are.
+
+    Raises:
+        CheckpointError: the values are not those of sampler settings.
+    """
+    try:
+        return _settings(stored)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"config.json: diffusion.sampler is not legible: {error}; save the checkpoint again"
+        ) from error
+
+
+def _settings(stored: Mapping[str, Any]) -> SamplerSettings:
+    parts = dict(stored)
+    proposer = dict(parts.pop("proposer"))
+    canvas, selector, stop = parts.pop("canvas"), parts.pop("selector"), parts.pop("stop", None)
+    guidance = proposer.pop("guidance", None)
+    return SamplerSettings(
+        canvas=_read(_CANVASES[canvas["kind"]], canvas),
+        proposer=_read(Proposer, {**proposer, "guidance": None if guidance is None else _read(Guidance, guidance)}),
+        selector=_read(_SELECTORS[selector["kind"]], selector),
+        stop=None if stop is None else _read(EndOfText, stop),
+        **parts,
+    )
+
+
+def _read(kind: type[T], values: Mapping[str, Any]) -> T:
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
