@@ -216,9 +216,7 @@ def test_a_checkpoints_own_settings_survive_its_config(own: SamplerSettings) -> 
     "stored", [{}, {"proposer": {}}, {"proposer": {}, "canvas": {"kind": "round"}, "selector": {}}]
 )
 def test_a_config_that_is_not_legible_is_named(stored: dict[str, Any]) -> None:
-    with pytest.raises(
-        CheckpointError, match=r"diffusion.sampler is not legible: .*save the checkpoint again"
-    ):
+    with pytest.raises(CheckpointError, match=r"diffusion.sampler is not legible: .*save the checkpoint again"):
         read_settings(stored)
 
 
