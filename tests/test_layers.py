@@ -30,6 +30,7 @@ OUTSIDE = {
     "diffusion": {"torch"},
     "models": CORE | {"safetensors"},
     "sampling": CORE | {"safetensors"},
+    "verification": CORE | {"numpy", "safetensors"},
     "training": CORE | PLAN | DATA | {"accelerate", "peft", "safetensors"},
     "evaluation": CORE | PLAN | DATA | {"jinja2", "lm-eval", "numpy", "safetensors"},
     "analysis": PLAN | {"matplotlib", "pandas", "rich", "scipy", "statsmodels"},

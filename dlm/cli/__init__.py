@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from dlm.cli.verbs import VERBS
+from dlm.cli.verify import verify
 from dlm.errors import DlmError
 
 
@@ -22,7 +23,7 @@ def cli() -> None:
     """
 
 
-for verb in VERBS:
+for verb in (*VERBS, verify):
     cli.add_command(verb)
 
 
