@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,17 +51,17 @@ class Case:
         return " ".join([f"{where}[{self.number}]", *told])
 
 
-def read_cases(folder: Path, kinds: Collection[str] = KINDS) -> list[Case]:
+def read_cases(folder: Path) -> list[Case]:
     """Read every case under a folder, in the order of files and of cases in them.
 
     Raises:
         DataError: there is none.
     """
-    files = sorted(file for kind in kinds for file in folder.resolve().rglob("*.json") if file.parent.name == kind)
+    files = sorted(file for file in folder.resolve().rglob("*.json") if file.parent.name in KINDS)
     cases = [case for file in files for case in _read_file(file)]
     if not cases:
-        wanted = ", ".join(f"{kind}/*.json" for kind in kinds)
-        raise DataError(f"{folder}: no reference case in it; expected {wanted}, as tests/parity/README.md says")
+        wanted = ", ".join(f"{kind}/*.json" for kind in KINDS)
+        raise DataError(f"{folder}: no reference case in it; expected {wanted}, as docs/verify.md says")
     return cases
 
 

@@ -16,7 +16,9 @@ class Malformed(Exception):
     """A case is not what its format says."""
 
 
-def read_fields(data: Any, readers: Mapping[str, Reader], optional: Mapping[str, Reader] | None = None) -> dict[str, Any]:
+def read_fields(
+    data: Any, readers: Mapping[str, Reader], optional: Mapping[str, Reader] | None = None
+) -> dict[str, Any]:
     """Read a mapping of fields.
 
     Args:

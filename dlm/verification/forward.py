@@ -67,11 +67,13 @@ def _check_input(
     real_BL = torch.ones(shape, dtype=torch.bool)
     if attention_BL is not None:
         real_BL = attention_BL == 1
-        yield from _check_padding(name, attention_BL, tokens_BL, checkpoints.token_ids(case.root, checkpoint).get("pad"))
-    if positions_BL is not None:
-        # Counted over the tokens, 1 at padding: what Dream and the A2D families are given.
-        if not torch.equal(positions_BL, (real_BL.long().cumsum(1) - 1).masked_fill(~real_BL, 1)):
-            yield f"{name}.position_ids: do not count the tokens from 0, with 1 at padding"
+        yield from _check_padding(
+            name, attention_BL, tokens_BL, checkpoints.token_ids(case.root, checkpoint).get("pad")
+        )
+    # Counted over the tokens, 1 at padding: what Dream and the A2D families are given.
+    counted_BL = (real_BL.long().cumsum(1) - 1).masked_fill(~real_BL, 1)
+    if positions_BL is not None and not torch.equal(positions_BL, counted_BL):
+        yield f"{name}.position_ids: do not count the tokens from 0, with 1 at padding"
     if recorded_BLV.shape[:2] != shape or recorded_BLV.dim() != 3:
         raise Malformed(f"{name}.logits: shape {list(recorded_BLV.shape)} does not fit input_ids {list(shape)}")
     if bool((recorded_BLV[~real_BL] != 0).any()):
@@ -90,9 +92,7 @@ def _check_input(
         yield f"{at}: {recorded_NV.flatten()[worst]:.6g} recorded, {computed_NV.flatten()[worst]:.6g} computed"
 
 
-def _take(
-    arrays: dict[str, np.ndarray], name: str, kind: type, shape: torch.Size | None = None
-) -> Tensor:
+def _take(arrays: dict[str, np.ndarray], name: str, kind: type, shape: torch.Size | None = None) -> Tensor:
     """Take an array out, so that what is left belongs to no input."""
     if name not in arrays:
         raise Malformed(f"array '{name}' is missing")

@@ -173,9 +173,7 @@ def _check_effective(data: dict[str, Any], batch: Batch) -> Iterator[str]:
     yield from _differences(data, effective_input_ids=batch.tokens_BL, effective_labels=labels_BL)
 
 
-def _check_noise(
-    data: dict[str, Any], batch: Batch, noised: Corrupted, objective: MDLM | BD3LM
-) -> Iterator[str]:
+def _check_noise(data: dict[str, Any], batch: Batch, noised: Corrupted, objective: MDLM | BD3LM) -> Iterator[str]:
     if len(data["uniform_for_t"]) != len(data["input_ids"]):
         raise Malformed(f"uniform_for_t: {len(data['uniform_for_t'])} numbers for {len(data['input_ids'])} rows")
     if not all(0 <= u < 1 for u in data["uniform_for_t"]):
@@ -270,4 +268,3 @@ def _like(tensor: Tensor, tokens_BL: Tensor, name: str) -> Tensor:
     if tensor.shape != tokens_BL.shape:
         raise Malformed(f"{name}: shape {list(tensor.shape)}, but there are {list(tokens_BL.shape)} tokens")
     return tensor
-

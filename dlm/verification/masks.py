@@ -39,7 +39,8 @@ def _check_train(case: Case) -> Iterator[str]:
     if told and (int(told[1]), int(told[2])) != (length, block_size):
         yield f"id: {data['id']} does not name n={length} and block_size={block_size}"
     yield from _differences(
-        ("shape", data["shape"], [2 * length, 2 * length]), ("rows", data["rows"], _rows(train_mask(length, block_size)))
+        ("shape", data["shape"], [2 * length, 2 * length]),
+        ("rows", data["rows"], _rows(train_mask(length, block_size))),
     )
 
 

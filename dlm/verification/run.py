@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from dlm.errors import DlmError
+from dlm.errors import DataError, DlmError
 from dlm.settings.checks import one_of
 from dlm.verification import forward, loss, masks, schedules
 from dlm.verification.cases import KINDS, Case, read_cases
 from dlm.verification.checkpoints import Checkpoints
 from dlm.verification.fields import Malformed
-from dlm.verification.together import check_ids, check_commits
+from dlm.verification.together import check_ids, check_versions, usual_versions
 
 Runner = Callable[[Case, Checkpoints], Iterator[str]]
 
@@ -23,7 +23,7 @@ RUNNERS: dict[str, Runner] = {
     "masks": masks.check,
     "schedules": schedules.check,
 }
-"""What checks a case of each kind: it yields a line for each thing that differs. A kind without one counts as failed."""
+"""What checks a case of each kind, a line for each thing that differs; a case of a kind without one has failed."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +63,38 @@ def verify(folder: str | Path, kind: str | None = None, tell: Callable[[str], No
     if kind is not None:
         one_of("kind", kind, KINDS)
     logging.set_verbosity_error()  # what a checkpoint's own files lack is no concern of this command
-    cases = read_cases(Path(folder), KINDS if kind is None else (kind,))
+    found = read_cases(Path(folder))
+    cases = [case for case in found if kind in (None, case.kind)]
+    if not cases:
+        raise DataError(f"{folder}: no reference case of kind '{kind}' in it; expected {kind}/*.json")
     outcomes = []
     with Checkpoints() as checkpoints:
-        for _, group in groupby(cases, key=lambda case: case.file):
-            for outcome in _run_file(list(group), checkpoints):
-                outcomes.append(outcome)
-                if tell:
-                    tell(outcome.line)
+        for outcome in run_cases(cases, checkpoints, usual_versions(found)):
+            outcomes.append(outcome)
+            if tell:
+                tell(outcome.line)
     return outcomes
 
 
-def _run_file(cases: Sequence[Case], checkpoints: Checkpoints) -> list[Outcome]:
+def run_cases(cases: Sequence[Case], checkpoints: Checkpoints, usual: Mapping[str, str]) -> Iterator[Outcome]:
+    """Run cases, file by file.
+
+    Args:
+        cases: those of a file one after the other.
+        checkpoints: where converted checkpoints are kept.
+        usual: the commit of each repository that most cases name (:func:`dlm.verification.together.usual_versions`).
+    """
+    for _, group in groupby(cases, key=lambda case: case.file):
+        yield from _run_file(list(group), checkpoints, usual)
+
+
+def _run_file(cases: Sequence[Case], checkpoints: Checkpoints, usual: Mapping[str, str]) -> list[Outcome]:
     problems = [list(_run_case(case, checkpoints)) for case in cases]
     if cases[0].kind in RUNNERS:
-        for check in (check_ids, check_commits):
-            for number, problem in check(cases):
-                problems[number].append(problem)
+        for number, case in enumerate(cases):
+            problems[number] += check_versions(case, usual)
+        for number, problem in check_ids(cases):
+            problems[number].append(problem)
     if cases[0].kind == "schedules":
         failed = {number for number, found in enumerate(problems) if found}
         for number, problem in schedules.check_together(cases, failed):

@@ -1,4 +1,4 @@
-"""Cases of kind ``schedules``: tokens per step, noise schedules, and the factor rule, each in its source's arithmetic."""
+"""Cases of kind ``schedules``: tokens per step, noise schedules, the factor rule, each in its source's arithmetic."""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ from dlm.verification.fields import Malformed, read_fields, text
 def source(value: Any) -> dict[str, Any]:
     """Read which code a case was recorded from."""
     told = {"commit": text, "version": text, "file": text, "function": text}
-    return read_fields(value, {"repo": text}, {**told, "model_code": lambda code: read_fields(code, {"repo": text}, told)})
+    return read_fields(
+        value, {"repo": text}, {**told, "model_code": lambda code: read_fields(code, {"repo": text}, told)}
+    )
 
 
 def function_of(value: dict[str, Any]) -> tuple[str, str, str]:

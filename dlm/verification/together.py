@@ -1,4 +1,4 @@
-"""What the cases of a file say about each other: names and commits, which no number of a case depends on."""
+"""What cases say about each other: their names and their sources' commits, which no other number depends on."""
 
 from __future__ import annotations
 
@@ -32,18 +32,21 @@ def check_ids(cases: Sequence[Case]) -> Iterator[tuple[int, str]]:
                     yield place, "id: its number is out of the order of its file"
 
 
-def check_commits(cases: Sequence[Case]) -> Iterator[tuple[int, str]]:
-    """Yield cases that name another commit or version of a repository than most cases of their file."""
-    named = [list(_versions(case.data)) for case in cases]
+def usual_versions(cases: Sequence[Case]) -> dict[str, str]:
+    """Return the commit or version of each repository that more than half of those who name one name."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for versions in named:
-        for repository, version in versions:
+    for case in cases:
+        for repository, version in _versions(case.data):
             counts[repository][version] += 1
-    for place, versions in enumerate(named):
-        for repository, version in versions:
-            (usual, often), total = counts[repository].most_common(1)[0], counts[repository].total()
-            if version != usual and often > total / 2:
-                yield place, f"source: {repository} at {version}, but other cases of this file name {usual}"
+    most = {repository: counter.most_common(1)[0] for repository, counter in counts.items()}
+    return {name: version for name, (version, often) in most.items() if often > counts[name].total() / 2}
+
+
+def check_versions(case: Case, usual: Mapping[str, str]) -> Iterator[str]:
+    """Yield the commits and versions of a case that are not the usual ones."""
+    for repository, version in _versions(case.data):
+        if version != usual.get(repository, version):
+            yield f"source: {repository} at {version}, but most cases name {usual[repository]}"
 
 
 def _versions(value: Any) -> Iterator[tuple[str, str]]:
