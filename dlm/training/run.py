@@ -17,7 +17,7 @@ from dlm.errors import DataError
 from dlm.files import digest, replacing_folder, write_jsonl
 from dlm.models import Denoiser, pick_device, save_denoiser
 from dlm.progress import Progress
-from dlm.settings import Autoregressive, ExecutionSettings, LoRA, Recipe, SamplerSettings
+from dlm.settings import BD3LM, Autoregressive, ExecutionSettings, LoRA, Recipe, SamplerSettings
 from dlm.training.curves import Curves, Watch
 from dlm.training.examples import Collator, Example, encode_rows
 from dlm.training.optimizer import make_optimizer
@@ -74,7 +74,10 @@ def train(
     if adapted is not None:
         denoiser.model = adapted.merge_and_unload()
     conventions = dataclasses.replace(
-        denoiser.conventions, objective=recipe.objective.kind, sampler=dataclasses.asdict(sampler) if sampler else None
+        denoiser.conventions,
+        objective=recipe.objective.kind,
+        block_size=recipe.objective.block_size if isinstance(recipe.objective, BD3LM) else None,
+        sampler=dataclasses.asdict(sampler) if sampler else None,
     )
     finished = Denoiser(denoiser.model, denoiser.tokenizer, conventions).eval()
     with replacing_folder(out) as draft:

@@ -60,7 +60,8 @@ def test_a_training_learns(tmp_path: Path, objective: Any) -> None:
     run(tmp_path / "m", learned, start(causal))
     before, after = (curve(tmp_path / name, "eval_loss")[-1] for name in ("before", "m"))
     assert after < 0.75 * before
-    assert load_denoiser(tmp_path / "m").conventions.objective == objective.kind
+    conventions = load_denoiser(tmp_path / "m").conventions
+    assert (conventions.objective, conventions.block_size) == (objective.kind, getattr(objective, "block_size", None))
 
 
 def test_the_same_training_gives_the_same_bits(tmp_path: Path) -> None:
