@@ -34,7 +34,7 @@ def hub_rows(settings: HubDataset) -> tuple[Split, str]:
     return split_rows(rows, settings.held_out_share, settings.seed), commit
 
 
-_CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "*.model"]
+_CHECKPOINT_FILES = ["*.json", "model*.safetensors", "*.txt", "*.jinja", "*.model"]
 """Settings, weights and vocabularies: no code, and no second copy of the weights in another format."""
 
 

@@ -7,7 +7,8 @@ its name changes. What is needed to restore the source lies in ``source/`` besid
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from dlm.files import MANIFEST, read_json, read_manifest, replacing_folder, sha2
 from dlm.models.conventions import Conventions
 from dlm.models.formats import Format, read_format
 from dlm.models.growing import TORCH_TYPES, grown_vocabulary, mean_row
-from dlm.models.matching import Matches, match, target_tensors
-from dlm.models.probing import probe
+from dlm.models.matching import Matches, Targets, match, target_tensors
+from dlm.models.probing import one_line, probe
 from dlm.models.shards import SINGLE, Piece, Shard, StoredTensor, read_shards, write_index, write_shard
 from dlm.models.tokenizing import prepare_tokenizer
 from dlm.provenance import code_version, library_versions
@@ -78,11 +79,11 @@ def convert_checkpoint(
     published = read_config(source, where)
     check_destination(source, dest)
     format_ = read_format(published, where)
-    if (source / MANIFEST).is_file():
-        read_manifest(source)  # of this project: damage is named before anything is written
+    if _is_ours(source):
+        read_manifest(source)  # damage is named before anything is written
     shards = read_shards(source)
     try:
-        with replacing_folder(dest) as draft:
+        with _quiet(), replacing_folder(dest) as draft:
             conversion = _Conversion(source, draft, where, format_, shards)
             conversion.prepare()
             _check_space(dest, shards)
@@ -129,15 +130,21 @@ class _Conversion:
         )
         self.mask = int(tokenizer.mask_token_id)
         self.tensors = {tensor.name: tensor for shard in self.shards for tensor in shard.tensors}
-        before = target_tensors(self.model_class, self.config)
+        before = self._targets()
         self.matches: Matches = match(self.tensors, before, self.format.rename, self.where)
         self._make_room(max(tokenizer.get_vocab().values(), key=lambda token: (token != self.mask, token)))
-        self.shapes = target_tensors(self.model_class, self.config).shapes
+        self.shapes = self._targets().shapes
         self._set_dtype()
         for key in ("bos", "eos", "pad"):
             if getattr(self.config, f"{key}_token_id", None) is None:
                 setattr(self.config, f"{key}_token_id", getattr(tokenizer, f"{key}_token_id"))
         probe(self.model_class, self.config, self.where)
+
+    def _targets(self) -> Targets:
+        try:
+            return target_tensors(self.model_class, self.config)
+        except Exception as error:  # a class checks its config with errors of many classes
+            raise CheckpointError(f"{self.where}: config.json does not hold ({one_line(error)})") from error
 
     def _make_room(self, last: int) -> None:
         """See that the matrices have a row for every token; ``last`` is the highest id beside the mask's."""
@@ -277,10 +284,16 @@ def check_destination(source: Path, dest: Path, *, empty: bool = False) -> None:
         raise SettingsError(f"{dest}: is the source, or one lies inside the other; choose another folder to write")
     if dest.is_file():
         raise SettingsError(f"{dest}: is a file; choose another folder to write")
-    if dest.is_dir() and any(dest.iterdir()):
-        ours = (dest / MANIFEST).is_file() and read_manifest(dest, verify=False)["kind"] == "checkpoint"
-        if empty or not ours:
-            raise SettingsError(f"{dest}: is not empty; choose another folder to write, or remove it")
+    if dest.is_dir() and any(dest.iterdir()) and (empty or not _is_ours(dest)):
+        raise SettingsError(f"{dest}: is not empty; choose another folder to write, or remove it")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is a checkpoint of this project."""
+    try:
+        return read_manifest(folder, verify=False)["kind"] == "checkpoint"
+    except DataError:
+        return False
 
 
 def _native(format_: Format, where: str) -> tuple[Any, Any]:
@@ -292,8 +305,7 @@ def _native(format_: Format, where: str) -> tuple[Any, Any]:
         config = type(AutoConfig.for_model(format_.model_type)).from_dict(dict(format_.config))
         model_class = getattr(transformers, format_.architecture)
     except Exception as error:  # configs check themselves with errors of many classes
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{where}: config.json does not hold ({type(error).__name__}: {reason})") from error
+        raise CheckpointError(f"{where}: config.json does not hold ({one_line(error)})") from error
     if format_.is_encoder:
         if getattr(config, "is_decoder", False):
             raise CheckpointError(f"{where}: its config says is_decoder: a causal {format_.model_type}, not an encoder")
@@ -302,6 +314,20 @@ def _native(format_: Format, where: str) -> tuple[Any, Any]:
     config.use_cache = False
     config.architectures = [format_.architecture]
     return model_class, config
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's remarks on configs and bars of its own from the terminal; errors come as exceptions."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _check_space(dest: Path, shards: Sequence[Shard]) -> None:

@@ -51,8 +51,10 @@ class Denoiser(nn.Module):
 
     @property
     def max_positions(self) -> int:
-        """Longest sequence, in tokens."""
-        return int(self.model.config.max_position_embeddings)
+        """Longest sequence, in tokens; RoBERTa's first positions are not for tokens."""
+        table = getattr(getattr(self.model.base_model, "embeddings", None), "position_embeddings", None)
+        padding = getattr(table, "padding_idx", None)
+        return int(self.model.config.max_position_embeddings) - (0 if padding is None else padding + 1)
 
     @property
     def vocab_size(self) -> int:

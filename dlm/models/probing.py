@@ -9,7 +9,6 @@ show.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -37,7 +36,7 @@ def probe(model_class: Any, config: Any, where: str) -> None:
     Raises:
         CheckpointError: it stays causal, or its logits are not its output head's, or it cannot be run at all.
     """
-    kinds = list(dict.fromkeys(getattr(config, "layer_types", None) or [None]))
+    kinds = _kinds(config, where)
     for kind in kinds:
         denoiser = _small_denoiser(model_class, config, kind, where)
         layers = f" in layers of kind '{kind}'" if len(kinds) > 1 else ""
@@ -46,14 +45,14 @@ def probe(model_class: Any, config: Any, where: str) -> None:
             difference = _head_difference(denoiser)
         except Exception as error:  # a class may refuse the call in any way
             raise CheckpointError(
-                f"{where}: {config.model_type} cannot be used as a denoiser: {_one_line(error)}"
+                f"{where}: {config.model_type} cannot be used as a denoiser: {one_line(error)}"
             ) from error
         if not bidirectional:
             raise CheckpointError(f"{where}: {causal_message(config.model_type)}{layers}")
         if not difference < 1e-2:
             raise CheckpointError(
-                f"{where}: {config.model_type} does more after its last layer than project to the vocabulary (its "
-                f"logits differ by {difference:.3g} from the head's): scaled or capped logits are not supported"
+                f"{where}: the logits of {config.model_type} are not those of its last layer and its head (they differ "
+                f"by {difference:.3g}): scaled or capped logits, or a head of another make, are not supported"
             )
 
 
@@ -106,39 +105,52 @@ def _head_difference(denoiser: Denoiser) -> float:
 
 def _small_denoiser(model_class: Any, config: Any, kind: str | None, where: str) -> Denoiser:
     failure: Exception | None = None
-    for small in _smaller(config, kind):
+    for fewer, narrower in ((True, True), (False, True), (True, False)):
         try:
             with torch.random.fork_rng(devices=[]), torch.inference_mode():
                 torch.manual_seed(0)
-                model = model_class(small).eval().float()
+                model = model_class(_smaller(config, kind, fewer, narrower)).eval().float()
                 _draw(model)
                 denoiser = Denoiser(model, None, Conventions(mask_token_id=1, shift=False, objective="none"))
                 _widen(denoiser)
             return denoiser
         except Exception as error:  # not every class can be made narrower; the next attempt changes less
             failure = failure or error
-    raise CheckpointError(f"{where}: {config.model_type} cannot be built: {_one_line(failure)}") from failure
+    raise CheckpointError(
+        f"{where}: {config.model_type} cannot be run as layers and a head: {one_line(failure)}"
+    ) from failure
 
 
-def _smaller(config: Any, kind: str | None) -> Iterator[Any]:
-    """Yield configs of the same kind, the smallest first."""
-    for fewer, narrower in ((True, True), (False, True), (True, False)):
-        small = copy.deepcopy(config)
-        small.vocab_size = _VOCABULARY
-        for name in ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"):
-            if isinstance(getattr(small, name, None), int):
-                setattr(small, name, 2)
-        pad = getattr(small, "pad_token_id", None)
-        small.pad_token_id = None if pad is None else min(pad, 3)
-        if fewer:
-            small.num_hidden_layers = 2
-            if kind is not None:
-                small.layer_types = [kind, kind]
-        elif kind is not None:
-            small.layer_types = [kind] * config.num_hidden_layers
-        if narrower:
-            _narrow(small)
-        yield small
+def _kinds(config: Any, where: str) -> list[str | None]:
+    """Return the kinds of layers that can be asked for one by one; [None] where there is but one."""
+    listed = list(dict.fromkeys(getattr(config, "layer_types", None) or ()))
+    own = getattr(type(config), "layer_types", None)
+    if isinstance(own, property) and own.fset is None:  # the class decides, so none can be had alone
+        if len(listed) > 1:
+            raise CheckpointError(
+                f"{where}: {config.model_type} mixes kinds of layers ({', '.join(listed)}) that cannot be tried one by "
+                "one, so that none stays causal cannot be shown"
+            )
+        return [None]
+    return [*listed] or [None]
+
+
+def _smaller(config: Any, kind: str | None, fewer: bool, narrower: bool) -> Any:
+    """Return a config of the same kind with a small vocabulary and, if so asked, fewer and narrower layers."""
+    small = copy.deepcopy(config)
+    small.vocab_size = _VOCABULARY
+    for name in ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"):
+        if isinstance(getattr(small, name, None), int):
+            setattr(small, name, 2)
+    pad = getattr(small, "pad_token_id", None)
+    small.pad_token_id = None if pad is None else min(pad, 3)
+    if fewer:
+        small.num_hidden_layers = 2
+    if kind is not None:
+        small.layer_types = [kind] * (2 if fewer else config.num_hidden_layers)
+    if narrower:
+        _narrow(small)
+    return small
 
 
 def _narrow(small: Any) -> None:
@@ -172,5 +184,6 @@ def _widen(denoiser: Denoiser) -> None:
     denoiser.model.get_output_embeddings().weight.mul_(_SPREAD / float(spread))
 
 
-def _one_line(error: Exception | None) -> str:
+def one_line(error: Exception | None) -> str:
+    """Name a library's error and its message in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -59,10 +59,10 @@ def read_shards(folder: Path) -> list[Shard]:
     Raises:
         CheckpointError: there are none, a file is missing, truncated or not legible, or index and files differ.
     """
-    if not (folder / INDEX).is_file():
-        if not (folder / SINGLE).is_file():
-            raise CheckpointError(f"{folder}: {_why_no_weights(folder)}")
+    if (folder / SINGLE).is_file():
         return [read_shard(folder / SINGLE)]
+    if not (folder / INDEX).is_file():
+        raise CheckpointError(f"{folder}: {_why_no_weights(folder)}")
     weight_map = _read_index(folder / INDEX)
     shards = [read_shard(folder / name) for name in sorted(set(weight_map.values()))]
     found: dict[str, str] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlm.errors import CheckpointError
+from dlm.models.probing import one_line
 from dlm.models.templates import chat_template
 
 MASK_TOKEN = "<|mask|>"
@@ -63,8 +64,7 @@ def prepare_tokenizer(source: Path, draft: Path, *, mask_token_id: int | None, e
             (draft / _CONFIG).write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
         tokenizer: Any = AutoTokenizer.from_pretrained(str(draft), local_files_only=True)
     except Exception as error:  # the loaders raise errors of many unrelated classes
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise CheckpointError(f"{where}: its tokenizer cannot be loaded ({type(error).__name__}: {reason})") from error
+        raise CheckpointError(f"{where}: its tokenizer cannot be loaded ({one_line(error)})") from error
     _complete(tokenizer, mask_token_id, where)
     if not tokenizer.chat_template:
         tokenizer.chat_template = chat_template(tokenizer.get_vocab(), encoder=encoder)

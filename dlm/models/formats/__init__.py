@@ -31,6 +31,10 @@ def read_format(config: Mapping[str, Any], where: str) -> Format:
     if config.get("quantization_config"):
         raise CheckpointError(f"{where}: its weights are quantised (quantization_config); convert the unquantised ones")
     for read in _READERS:
-        if (found := read(config, where)) is not None:
+        try:
+            found = read(config, where)
+        except (TypeError, ValueError, ArithmeticError) as error:  # an entry is of another type than it should be
+            raise CheckpointError(f"{where}: config.json does not hold: {error}") from error
+        if found is not None:
             return found
     raise CheckpointError(native.why_not(config, where))

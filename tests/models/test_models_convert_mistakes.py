@@ -1,0 +1,179 @@
+"""A damaged, incomplete or contradictory source, and a wrong destination: one line that names it, nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from published import copy_of, tensors_of, write_tensors
+
+from dlm.errors import CheckpointError, DlmError, SettingsError, SetupError
+from dlm.models import convert_back, convert_checkpoint, load_denoiser
+
+INDEX = "model.safetensors.index.json"
+SECOND = "model-00002-of-00002.safetensors"
+
+
+def write_index(folder: Path, **moved: str | None) -> None:
+    index = json.loads((folder / INDEX).read_text())
+    index["weight_map"] = {k: v for k, v in {**index["weight_map"], **moved}.items() if v is not None}
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+def cut(folder: Path) -> None:
+    (folder / SECOND).write_bytes((folder / SECOND).read_bytes()[:-1000])
+
+
+def cut_head(folder: Path) -> None:
+    (folder / SECOND).write_bytes((folder / SECOND).read_bytes()[:500])
+
+
+def lengthen(folder: Path) -> None:
+    (folder / SECOND).write_bytes((folder / SECOND).read_bytes() + b"more")
+
+
+def garble(folder: Path) -> None:
+    data = bytearray((folder / SECOND).read_bytes())
+    data[8:16] = b"xxxxxxxx"
+    (folder / SECOND).write_bytes(data)
+
+
+def settings(folder: Path, file: str, **changes: object) -> None:
+    (folder / file).write_text(json.dumps({**json.loads((folder / file).read_text()), **changes}))
+
+
+def change(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    tensors = tensors_of(folder)
+    edit(tensors)
+    write_tensors(folder, tensors)
+
+
+NORM = "model.transformer.blocks.1.attn_norm.weight"
+DAMAGES: list[tuple[Callable[[Path], object], str]] = [
+    (lambda folder: (folder / "config.json").unlink(), r"no config\.json in it"),
+    (
+        lambda folder: (folder / "config.json").write_text("{"),
+        r"config\.json is not legible .*config\.json:1: not valid",
+    ),
+    (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json holds no settings"),
+    (cut, rf"{SECOND}: \d+ bytes, its header says \d+ \(truncated\?\)"),
+    (cut_head, rf"{SECOND}: 500 bytes, too short for its header"),
+    (lengthen, rf"{SECOND}: \d+ bytes, its header says \d+"),
+    (garble, rf"{SECOND}: not a legible safetensors header"),
+    (lambda folder: (folder / SECOND).unlink(), rf"{SECOND}: listed in {INDEX} but missing"),
+    (lambda folder: (folder / INDEX).write_text("{"), "not a legible index of weights"),
+    (lambda folder: write_index(folder, **{NORM: SECOND, "x": SECOND}), r"is listed in .*, but lies in "),
+    (lambda folder: write_index(folder, x="../x.safetensors"), "which is no file name"),
+    (lambda folder: [path.unlink() for path in folder.glob("model*")], "no weights in it"),
+    (
+        lambda folder: [*(p.unlink() for p in folder.glob("model*")), (folder / "pytorch_model.bin").touch()],
+        r"its weights are pytorch_model\.bin; only safetensors files are read",
+    ),
+    (lambda folder: change(folder, lambda found: found.pop(NORM)), r"nothing fills 'model\.layers\.1\.input_layernorm"),
+    (
+        lambda folder: change(folder, lambda found: found.update(extra=torch.ones(2))),
+        "'extra' has no place in the class",
+    ),
+    (
+        lambda folder: change(folder, lambda found: found.update({"lm_head.weight": torch.ones(320, 64)})),
+        r"'lm_head\.weight' and '.*ff_out\.weight' both fill 'lm_head\.weight'|both fill 'lm_head\.weight'",
+    ),
+    (
+        lambda folder: change(folder, lambda found: found.update({NORM: torch.ones(63)})),
+        r"blocks\.1\.attn_norm\.weight' has the shape \[63\], but its config asks for \[64\]",
+    ),
+    (lambda folder: settings(folder, "config.json", n_layers=4), r"nothing fills .* \(and 1 more\)"),
+    (lambda folder: settings(folder, "config.json", n_heads=5), "does not"),
+    (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer in it"),
+    (lambda folder: (folder / "tokenizer.json").write_text("{}"), "its tokenizer cannot be loaded"),
+    (lambda folder: settings(folder, "config.json", mask_token_id=318), "mask_token_id 318 of its config is no token"),
+    (lambda folder: settings(folder, "config.json", mask_token_id=291), "says mask_token_id 291, its tokenizer 292"),
+    (
+        lambda folder: [
+            settings(folder, "config.json", embedding_size=294),
+            change(folder, lambda found: found.update({k: v[:294] for k, v in found.items() if len(v) == 320})),
+        ],
+        "gives ids up to 295, but the model has 294 rows",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES, ids=range(len(DAMAGES)))
+def test_a_damaged_source_is_named(damage: Callable[[Path], object], message: str, tmp_path: Path) -> None:
+    source = copy_of("llada_gqa", tmp_path / "source")
+    damage(source)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        convert_checkpoint(source, tmp_path / "dest")
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(str(source))
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_there_has_to_be_a_source(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such folder"):
+        convert_checkpoint(tmp_path / "source", tmp_path / "dest")
+
+
+@pytest.mark.parametrize("dest", ["source", "source/inside", "other", "file", "."])
+def test_a_destination_whose_content_would_be_lost_is_refused(dest: str, tmp_path: Path) -> None:
+    source = copy_of("llada", tmp_path / "source")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("years of work")
+    (tmp_path / "file").write_text("more")
+    with pytest.raises(SettingsError, match="choose another folder"):
+        convert_checkpoint(source, tmp_path / dest)
+    assert (tmp_path / "other" / "thesis.txt").exists() and (tmp_path / "file").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other", "source"]
+
+
+def test_a_checkpoint_of_this_project_is_replaced(tmp_path: Path) -> None:
+    convert_checkpoint(copy_of("llada", tmp_path / "llada"), tmp_path / "dest")
+    convert_checkpoint(copy_of("dream", tmp_path / "dream"), tmp_path / "dest")
+    assert load_denoiser(tmp_path / "dest").model.config.model_type == "qwen2"
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    convert_checkpoint(copy_of("llada", tmp_path / "llada"), tmp_path / "dest")
+    before = load_denoiser(tmp_path / "dest").digest
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "dest"))
+
+    monkeypatch.setattr("dlm.models.converting.write_shard", full)
+    with pytest.raises(SetupError, match=r"dest: cannot be read or written \(No space left on device\)"):
+        convert_checkpoint(copy_of("dream", tmp_path / "dream"), tmp_path / "dest")
+    assert load_denoiser(tmp_path / "dest").digest == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dest", "dream", "llada"]
+
+
+def test_a_disk_that_is_too_small_is_named_before_anything_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=1000))
+    with pytest.raises(SetupError, match=r"dest: needs 0\.0 GB, but the disk has 0\.0 GB left"):
+        convert_checkpoint(copy_of("llada", tmp_path / "llada"), tmp_path / "dest")
+
+
+def test_only_what_was_converted_can_be_converted_back(tmp_path: Path) -> None:
+    source = copy_of("llada", tmp_path / "llada")
+    convert_checkpoint(source, tmp_path / "dest")
+    with pytest.raises(CheckpointError, match=r"no source/keys\.json in it"):
+        convert_back(source, tmp_path / "back")
+    with pytest.raises(SettingsError, match="is not empty"):
+        convert_back(tmp_path / "dest", source)
+    weights = tmp_path / "dest" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    with pytest.raises(CheckpointError, match="content differs"):
+        convert_back(tmp_path / "dest", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_source_of_this_project_is_checked_first(tmp_path: Path) -> None:
+    convert_checkpoint(copy_of("llada", tmp_path / "llada"), tmp_path / "first")
+    settings(tmp_path / "first", "config.json", hidden_size=32)
+    with pytest.raises(DlmError, match=r"config\.json: \d+ bytes, the manifest says|content differs"):
+        convert_checkpoint(tmp_path / "first", tmp_path / "second")
