@@ -50,7 +50,7 @@ NLL_TOLERANCE = 1e-3
 """Largest difference between two cross-entropies of a token that agree."""
 LOSS_TOLERANCE = 1e-4
 """Largest relative difference between two losses that agree."""
-_ARITHMETIC = 5e-7
+_ARITHMETIC = 1e-6
 """Largest relative difference that the order of a float32 sum makes."""
 _HALF_DIGIT = 0.5e-7
 """What rounding to seven decimals changes at most."""
