@@ -87,9 +87,14 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     with atomic_open(path) as stream:
         for row in rows:
-            stream.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+            stream.write(jsonl_line(row))
             count += 1
     return count
+
+
+def jsonl_line(row: Mapping[str, Any]) -> bytes:
+    """Return ``row`` as a line of a JSON-lines file."""
+    return (json.dumps(row, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: str | Path) -> Any:

@@ -40,20 +40,21 @@ def prepare(name: str, scale: str, log: Path | None) -> None:
 def train(name: str, scale: str, log: Path | None) -> None:
     """Train the checkpoint NAME by its recipe."""
     with pipeline(scale, log) as plan:
-        from dlm.data import load_rows
+        from dlm.data import load_joined
         from dlm.settings import TrainedCheckpoint
         from dlm.tracking import live_training
         from dlm.training import train as run_training
 
         entry = of_kind(plan, name, TrainedCheckpoint, "train")
-        recipe, data = plan.params.recipes[entry.recipe], plan.layout.folder("data", entry.dataset)
+        recipe = plan.params.recipes[entry.recipe]
+        data = {dataset: plan.layout.folder("data", dataset) for dataset in entry.datasets}
         start, parents = _start(plan, entry.start)
         made_from = lineage(
-            {**parents, entry.dataset: _digest_of(data)},
+            {**parents, **{dataset: _digest_of(folder) for dataset, folder in data.items()}},
             recipe,
             recipe=entry.recipe,
             start=entry.start if isinstance(entry.start, str) else "scratch",
-            dataset=entry.dataset,
+            dataset=" + ".join(data),
             seed=plan.params.seed,
             threads=plan.params.execution.threads,
         )
@@ -61,8 +62,8 @@ def train(name: str, scale: str, log: Path | None) -> None:
             run_training(
                 name,
                 start,
-                load_rows(data, "train"),
-                load_rows(data, "held_out"),
+                load_joined([*data.values()], "train"),
+                load_joined([*data.values()], "held_out"),
                 recipe,
                 out=plan.layout.folder("checkpoints", name),
                 seed=plan.params.seed,
@@ -220,7 +221,7 @@ def _start(plan: Plan, start: Any) -> tuple[Any, dict[str, str]]:
     if isinstance(start, str):
         denoiser = load_denoiser(plan.layout.folder("checkpoints", start))
         return denoiser, {start: denoiser.digest}
-    folder = plan.layout.folder("data", start.tokenizer)
+    folder = Path(plan.tokenizer_manifest(start.tokenizer)).parent
     digest = _digest_of(folder, verify=True)
     made = make_denoiser(
         start.architecture,

@@ -9,7 +9,7 @@ from dlm.data.answers import answer_text, countdown_correct, final_number, sudok
 from dlm.data.expression import Evaluation, ExpressionError, evaluate
 from dlm.data.hub import fetch_checkpoint
 from dlm.data.mixtures import mixture_rows, problem_documents, question, solution
-from dlm.data.prepare import load_rows, prepare
+from dlm.data.prepare import load_joined, load_rows, prepare
 from dlm.data.problems import Kind, Problem, generate, make_kind, side
 from dlm.data.testsets import fixed_documents
 from dlm.data.tokenizer import train_tokenizer
@@ -26,6 +26,7 @@ __all__ = [
     "final_number",
     "fixed_documents",
     "generate",
+    "load_joined",
     "load_rows",
     "make_kind",
     "mixture_rows",

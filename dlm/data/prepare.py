@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ from dlm.data.mixtures import Row, Split, contents, mixture_rows, problem_docume
 from dlm.data.testsets import fixed_documents
 from dlm.data.tokenizer import train_tokenizer
 from dlm.errors import DataError, SettingsError, did_you_mean
-from dlm.files import read_jsonl, read_manifest, replacing_folder, write_jsonl, write_manifest
+from dlm.files import (
+    atomic_open,
+    jsonl_line,
+    read_jsonl,
+    read_manifest,
+    replacing_folder,
+    write_jsonl,
+    write_manifest,
+)
 from dlm.settings.data import (
     DataSettings,
     FixedTestSet,
@@ -60,6 +69,21 @@ def load_rows(folder: str | Path, split: str) -> list[Row]:
     return rows
 
 
+def load_joined(folders: Sequence[Path], split: str) -> list[Row]:
+    """Return the rows of ``split`` of several prepared folders.
+
+    Training rows follow one another, folder by folder; of the held-out rows each folder gives one in turn, so that the
+    first so many, which are what is measured, are of every folder.
+
+    Raises:
+        DataError: as ``load_rows``.
+    """
+    parts = [load_rows(folder, split) for folder in folders]
+    if split == "held_out":
+        return [row for turn in zip_longest(*parts) for row in turn if row is not None]
+    return list(chain.from_iterable(parts))
+
+
 def _make(
     settings: DataSettings, problems: ProblemSettings, folder: Path, corpora: Mapping[str, Path]
 ) -> dict[str, Any]:
@@ -76,8 +100,11 @@ def _make(
         write_jsonl(folder / "test.jsonl", documents)
         return {"source": source}
     if isinstance(settings, HubDataset):
-        split, commit = hub_rows(settings)
-        return {**_write_split(folder, split), "source": {"commit": commit}}
+        rows, commit = hub_rows(settings)
+        with atomic_open(folder / "train.jsonl") as train, atomic_open(folder / "held_out.jsonl") as held_out:
+            for held, row in rows:
+                (held_out if held else train).write(jsonl_line(row))
+        return {"source": {"commit": commit}}
     raise TypeError(f"no such data settings: {type(settings).__name__}")
 
 

@@ -149,13 +149,17 @@ class Plan:
         entry = self.entry("checkpoints", name)
         inputs = []
         if isinstance(entry, TrainedCheckpoint):
-            inputs.append(self.layout.manifest("data", entry.dataset))
+            inputs += [self.layout.manifest("data", dataset) for dataset in entry.datasets]
         start = getattr(entry, "start", None)
         if isinstance(start, Scratch):
-            inputs.append(self.layout.manifest("data", start.tokenizer))
+            inputs.append(self.tokenizer_manifest(start.tokenizer))
         elif start is not None:
             inputs.append(self.layout.manifest("checkpoints", start))
         return inputs
+
+    def tokenizer_manifest(self, name: str) -> str:
+        """Manifest of the tokenizer of a network with random weights: a prepared one, or a published checkpoint's."""
+        return self.layout.manifest("data" if name in self.params.data else "checkpoints", name)
 
     def evaluation_inputs(self, checkpoint: str) -> list[str]:
         """Manifests that sampling ``checkpoint`` reads: its weights and the test sets."""

@@ -1,7 +1,8 @@
 """Params files as plain values that remember where they were written.
 
 A params file may begin with ``extends: <scale>``: it is then laid over that other file, mapping by mapping; anything
-that is not a mapping replaces what was there.
+that is not a mapping replaces what was there. A file that is long is laid over parts of itself, ``extends:
+<scale>/<part>``, which lie in a folder of the scale's name and are no scales.
 """
 
 from __future__ import annotations
@@ -58,27 +59,33 @@ def read_document(folder: Path, scale: str) -> Document:
     Raises:
         SettingsError: unknown scale (the message lists the scales), broken YAML, a key written twice, circular extends.
     """
-    return _read(folder, scale, seen=())
-
-
-def _read(folder: Path, scale: str, seen: tuple[str, ...]) -> Document:
     known = scales(folder)
     if scale not in known:
         hint = did_you_mean(scale, known)
         raise SettingsError(f"unknown scale '{scale}': {hint} (scales are the files {_shown(folder)}/*.yaml)")
-    path, seen = folder / f"{scale}.yaml", (*seen, scale)
+    return _read(folder, scale, seen=())
+
+
+def _read(folder: Path, name: str, seen: tuple[str, ...]) -> Document:
+    path, seen = folder / f"{name}.yaml", (*seen, name)
     document = _parse(path)
     base_name = document.values.pop("extends", None)
     if base_name is None:
         return document
     if not isinstance(base_name, str):
         raise document.error(("extends",), f"expected the name of a scale, got {base_name!r}")
+    known = [*scales(folder), *_parts(folder)]
     if base_name not in known:
         raise document.error(("extends",), f"unknown scale '{base_name}'; {did_you_mean(base_name, known)}")
     if base_name in seen:
         raise document.error(("extends",), f"circular ({' -> '.join((*seen, base_name))}); remove one of them")
     base = _read(folder, base_name, seen)
     return Document(path, _merge(base.values, document.values), {**base.places, **document.places})
+
+
+def _parts(folder: Path) -> list[str]:
+    """Return the names of the parts that scales are laid over: the YAML files of their folders, sorted."""
+    return sorted(f"{path.parent.name}/{path.stem}" for path in folder.glob("*/*.yaml") if path.is_file())
 
 
 def _parse(path: Path) -> Document:

@@ -32,6 +32,7 @@ from dlm.settings import (
     TrainedCheckpoint,
 )
 from dlm.settings.checks import at_least
+from dlm.settings.data import is_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,15 +147,27 @@ class _Checker:
             self.starts(name)
         if isinstance(entry, TrainedCheckpoint):
             self.known((*path, "recipe"), entry.recipe, self.params.recipes, "recipe")
-            self.known((*path, "dataset"), entry.dataset, self.params.data, "data")
-            if not isinstance(self.params.data[entry.dataset], GeneratedMixture | HubDataset):
-                raise self.document.error((*path, "dataset"), f"'{entry.dataset}' is not a training set")
+            self.training_data((*path, "dataset"), entry.datasets)
             if entry.sampler is not None:
                 self.known((*path, "sampler"), entry.sampler, self.params.samplers, "sampler")
             if isinstance(entry.start, Scratch):
                 self.tokenizer((*path, "start", "tokenizer"), entry.start.tokenizer)
             self.length(name, entry)
             self.objective(name, entry)
+
+    def training_data(self, path: PathKey, names: tuple[str, ...]) -> None:
+        texts = {}
+        for name in names:
+            self.known(path, name, self.params.data, "data")
+            data = self.params.data[name]
+            if not isinstance(data, GeneratedMixture | HubDataset):
+                raise self.document.error(path, f"'{name}' is not a training set")
+            texts[name] = is_text(data)
+        if len(set(texts.values())) > 1:
+            plain, chats = ([name for name, text in texts.items() if text is kind] for kind in (True, False))
+            raise self.document.error(
+                path, f"{', '.join(plain)}: plain text, {', '.join(chats)}: chats; a training joins one kind only"
+            )
 
     def objective(self, name: str, entry: TrainedCheckpoint) -> None:
         causal = is_causal(self.params, name)
@@ -179,9 +192,12 @@ class _Checker:
             seen.append(entry.start)
 
     def tokenizer(self, path: PathKey, name: str) -> None:
-        self.known(path, name, self.params.data, "data")
-        if not isinstance(self.params.data[name], TokenizerData):
-            raise self.document.error(path, f"'{name}' is not a tokenizer; name one of kind 'tokenizer'")
+        data, checkpoints = self.params.data, self.params.checkpoints
+        self.known(path, name, {**data, **checkpoints}, "data or checkpoint")
+        if not isinstance(data[name] if name in data else checkpoints[name], TokenizerData | HubCheckpoint):
+            raise self.document.error(
+                path, f"'{name}' has no tokenizer to begin with; name data of kind 'tokenizer' or a checkpoint of 'hub'"
+            )
 
     def length(self, name: str, entry: TrainedCheckpoint) -> None:
         root = root_architecture(self.params, name)
@@ -229,8 +245,20 @@ class _Checker:
             tasks = list(self.fitting(name, row.model))
             self.row_samplers(path[:-1], row, table)
             for task in tasks:
+                self.scorable(path, row.model, task)
                 self.answer_fits(row.model, row.samplers.get(task, self.params.tasks[task].sampler))
         self.differences(name, table)
+
+    def scorable(self, path: PathKey, model: str, task: str) -> None:
+        """Refuse a likelihood of a block diffusion model: the estimate knows the whole-canvas view only."""
+        entry = self.params.checkpoints[model]
+        trained_by = self.params.recipes[entry.recipe].objective.kind if isinstance(entry, TrainedCheckpoint) else None
+        if trained_by == "bd3lm" and self.params.tasks[task].output == "likelihood":
+            raise self.document.error(
+                path,
+                f"'{model}' is trained by objective 'bd3lm', whose likelihoods are not supported; take task '{task}' "
+                "out of this table, or the row",
+            )
 
     def row_samplers(self, path: PathKey, row: TableRow, table: Table) -> None:
         for task, sampler in row.samplers.items():

@@ -193,7 +193,7 @@ class FixedTestSet:
 
 @dataclass(frozen=True, kw_only=True)
 class HubDataset:
-    """A training set of a hub, turned into chats."""
+    """A training set of a hub, turned into chats or plain texts, row by row."""
 
     __pydantic_config__ = _STRICT
     kind: Literal["hub"] = "hub"
@@ -204,12 +204,26 @@ class HubDataset:
     """Branch, tag or commit; the commit that it resolves to is recorded in the manifest."""
     config: str | None = None
     """Configuration of the data set; None: its only one."""
+    every_config: bool = False
+    """True: all its configurations, one after the other in the hub's order."""
     split: str = "train"
     """Split to read."""
+    held_out_split: str | None = None
+    """Split of its own for the evaluation loss, such as `test`; None: a share of the rows that are read."""
     held_out_share: float = 0.01
-    """Share of the rows held out for the evaluation loss (0 to 0.5)."""
-    format: Literal["s1k"] = "s1k"
-    """How a row becomes a chat."""
+    """Share of the rows held out for the evaluation loss (0 to 0.5); does not apply beside held_out_split."""
+    format: Literal["s1k", "messages", "instruction", "text"] = "s1k"
+    """How a row becomes training data. `s1k`: question, first thinking trajectory, attempt, as a chat with tags.
+    `messages`: a chat of roles and contents, up to the last turn of the assistant, which is trained. `instruction`:
+    columns instruction and output, and input where there is one, a blank line after the instruction. `text`: plain."""
+    column: str | None = None
+    """Column of the chat or the text; None: `messages` or `text`. Only for these two formats."""
+    response_contains: str | None = None
+    """Keep the rows whose response contains this text, upper and lower case told apart; None: all. Not for `text`."""
+    rows: int | None = None
+    """Read the first so many rows of a split (>= 1), before response_contains; None: all."""
+    streaming: bool = False
+    """True: read over the network as far as `rows` says, for sets too large to fetch whole."""
     seed: int = 42
     """Seed of the held-out split."""
 
@@ -217,6 +231,22 @@ class HubDataset:
         if self.repository.count("/") != 1:
             raise SettingsError(f"repository must read 'organisation/name', got '{self.repository}'")
         between("held_out_share", self.held_out_share, 0, 0.5)
+        if self.rows is not None:
+            at_least("rows", self.rows, 1)
+        if self.every_config and self.config is not None:
+            raise SettingsError(f"config '{self.config}' is one, every_config asks for all; remove one of them")
+        if self.streaming and self.rows is None:
+            raise SettingsError("streaming reads on for as long as there are rows; say how many with 'rows'")
+        if self.column is not None and self.format not in ("messages", "text"):
+            raise SettingsError(f"column does not apply to format '{self.format}', whose columns are known; remove it")
+        if self.response_contains is not None and (self.format == "text" or not self.response_contains):
+            problem = "is empty" if not self.response_contains else "does not apply to plain text, without responses"
+            raise SettingsError(f"response_contains {problem}; remove it")
 
 
 DataSettings = GeneratedMixture | GeneratedProblems | TokenizerData | FixedTestSet | HubDataset
+
+
+def is_text(data: GeneratedMixture | HubDataset) -> bool:
+    """Return whether a training set holds plain texts, not chats."""
+    return data.style == "text" if isinstance(data, GeneratedMixture) else data.format == "text"

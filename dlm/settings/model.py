@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,7 +72,7 @@ class Scratch:
     architecture: Architecture
     """Sizes of the network."""
     tokenizer: str
-    """Name of the prepared tokenizer under `data`."""
+    """Name of the prepared tokenizer under `data`, or of a checkpoint of kind `hub`, whose tokenizer is taken."""
     causal: bool = False
     """True: an autoregressive model with causal attention; False: a diffusion model with bidirectional attention."""
     shift: bool = False
@@ -93,10 +94,22 @@ class TrainedCheckpoint:
     """Name of the checkpoint to start from, or a network with random weights."""
     recipe: str
     """Name of the recipe under `recipes`."""
-    dataset: str
-    """Name of the prepared training data under `data`."""
+    dataset: str | tuple[str, ...]
+    """Name of the prepared training data under `data`, or several names, whose rows follow one another."""
     sampler: str | None = None
     """Name of the sampler under `samplers` that is stored as the checkpoint's own; None: the library's default."""
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise SettingsError("dataset is empty; name at least one data set")
+        for name, count in Counter(self.datasets).items():
+            if count > 1:
+                raise SettingsError(f"dataset names '{name}' {count} times; keep one")
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of all the training data."""
+        return (self.dataset,) if isinstance(self.dataset, str) else self.dataset
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -202,6 +202,71 @@ def test_extended_scale_blames_the_file_that_wrote_the_key(project: Path) -> Non
     assert "tiny.yaml" in refusal(project, "micro")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "recipe: s1k_sft, dataset: s1k}",
+            "recipe: s1k_sft, dataset: [s1k, s2k]}",
+            "checkpoints.llada-base-sft.dataset: no data is named 's2k'; did you mean 's1k'?",
+        ),
+        (
+            "recipe: s1k_sft, dataset: s1k}",
+            "recipe: s1k_sft, dataset: [s1k, s1k]}",
+            "checkpoints.llada-base-sft.dataset: dataset names 's1k' 2 times; keep one",
+        ),
+        (
+            "recipe: s1k_sft, dataset: s1k}",
+            "recipe: s1k_sft, dataset: []}",
+            "checkpoints.llada-base-sft.dataset: dataset is empty; name at least one data set",
+        ),
+        (
+            "recipe: s1k_sft, dataset: s1k}",
+            "recipe: s1k_sft, dataset: [s1k, dclm]}",
+            "checkpoints.llada-base-sft.dataset: dclm: plain text, s1k: chats; a training joins one kind only",
+        ),
+        (
+            "recipe: s1k_sft, dataset: s1k}",
+            "recipe: s1k_sft, dataset: [s1k, countdown]}",
+            "checkpoints.llada-base-sft.dataset: 'countdown' is not a training set",
+        ),
+        (
+            "tokenizer: llada-base",
+            "tokenizer: lada-base",
+            "checkpoints.llada-scratch.start.tokenizer: no data or checkpoint is named 'lada-base'; did you mean",
+        ),
+        (
+            "tokenizer: llada-base",
+            "tokenizer: llada-scratch",
+            "'llada-scratch' has no tokenizer to begin with; name data of kind 'tokenizer' or a checkpoint of 'hub'",
+        ),
+        ("format: messages", "format: mesages", "data.tulu3.format: unknown 'mesages'; did you mean 'messages'?"),
+        ("streaming: true\n    rows: 1500000", "streaming: true", "data.openwebtext.streaming: streaming reads on for"),
+        ("data:\n", "extends: paper/trainings\ndata:\n", "extends: unknown scale 'paper/trainings'; did you mean"),
+        ("data:\n", "extends: paper\ndata:\n", "extends: circular (paper -> paper/training -> paper); remove one"),
+    ],
+)
+def test_what_is_wrong_in_a_part_is_named_there(project: Path, old: str, new: str, message: str) -> None:
+    line = edit(project, old, new, "paper/training")
+    text = refusal(project, "paper")
+    assert message in text
+    assert any(f"paper/training.yaml:{line + offset}:" in text for offset in range(-1, 2)) or "tokenizer" in text
+
+
+def test_a_part_is_no_scale(project: Path) -> None:
+    assert "unknown scale 'paper/training'" in refusal(project, "paper/training")
+
+
+def test_a_likelihood_of_a_block_diffusion_model_is_refused(project: Path) -> None:
+    edit(project, "mmlu_a2d, mmlu_pro, humaneval_a2d", "mmlu, mmlu_pro, humaneval_a2d", "paper")
+    edit(project, "        tasks: [mmlu_a2d]\n", "        tasks: [mmlu]\n", "paper")
+    edit(project, "          mmlu_a2d: bd3lm_3\n", "", "paper")
+    assert (
+        "tables.table3.rows[1].model: 'qwen3-0.6b-bd3lm' is trained by objective 'bd3lm', whose likelihoods are not "
+        "supported; take task 'mmlu' out of this table, or the row" in refusal(project, "paper")
+    )
+
+
 def test_circular_extends(project: Path) -> None:
     edit(project, "extends: tiny", "extends: micro", "micro")
     assert "extends: circular (micro -> micro)" in refusal(project, "micro")

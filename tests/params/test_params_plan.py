@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dlm.analysis.published import Published
 from dlm.errors import SettingsError
 from dlm.params import Plan, load_plan
 from dlm.settings import Difference, TableRow
@@ -31,6 +32,50 @@ def test_a_training_reads_its_data_and_its_start(plan: Plan) -> None:
 
 def test_a_pretraining_reads_its_tokenizer(plan: Plan) -> None:
     assert any("tokenizer-llada" in path for path in plan.checkpoint_inputs("llada-base"))
+
+
+PAPER = Path(__file__).resolve().parents[2]
+
+
+def short(plan: Plan, name: str) -> list[str]:
+    """What making a checkpoint reads, as step/name."""
+    return ["/".join(Path(path).parts[-3:-1]) for path in plan.checkpoint_inputs(name)]
+
+
+def test_a_training_may_join_several_data_sets_and_a_network_take_a_published_tokenizer() -> None:
+    paper = load_plan("paper", PAPER)
+    joined = ["data/tulu3", "data/smoltalk", "data/opc_stage1", "data/opc_stage2", "checkpoints/qwen3-0.6b-opened"]
+    assert short(paper, "qwen3-0.6b-bd3lm") == joined
+    assert short(paper, "qwen3-0.6b-opened") == ["checkpoints/qwen3-0.6b"]
+    assert short(paper, "llada-scratch") == ["data/dclm", "checkpoints/llada-base"]
+    entry = paper.params.checkpoints["qwen3-0.6b-bd3lm"]
+    fewer = {**paper.params.checkpoints, "qwen3-0.6b-bd3lm": dataclasses.replace(entry, dataset=("tulu3",))}
+    assert changed(paper, checkpoints=fewer).digest("checkpoints", "qwen3-0.6b-bd3lm") != paper.digest(
+        "checkpoints", "qwen3-0.6b-bd3lm"
+    )
+
+
+def test_every_training_of_the_paper_can_be_asked_for_by_its_name() -> None:
+    paper = load_plan("paper", PAPER)
+    trained = {paper.params.checkpoints[name].recipe for name in paper.checkpoints_of_kind("train")}
+    assert trained == set(paper.params.recipes)
+
+
+@pytest.mark.parametrize(("table", "baselines"), [("table2", 4), ("table3", 2)])
+def test_the_rows_of_the_papers_tables_are_published_and_baselines_answer_by_themselves(
+    table: str, baselines: int
+) -> None:
+    paper = load_plan("paper", PAPER)
+    entry = paper.params.tables[table]
+    published = Published.load(PAPER / "data" / "published" / "published.csv")
+    for row in entry.rows:
+        for task in entry.tasks:
+            benchmark = paper.params.tasks[task].benchmark
+            assert published.find(str(entry.published), str(row.published), str(benchmark)), (row.published, benchmark)
+    settings = {row.model: {paper.cell(row, task).setting for task in entry.tasks} for row in entry.rows}
+    assert sum(found <= {"exact", "greedy256", "greedy3"} for found in settings.values()) == baselines
+    if table == "table3":
+        assert settings["qwen3-0.6b-bd3lm"] == {"bd3lm_256", "bd3lm_3"}
 
 
 def test_table1_has_eight_models_and_four_tasks(plan: Plan) -> None:

@@ -26,25 +26,51 @@ def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120, env=environment)
 
 
-@pytest.mark.parametrize("scale", ["tiny", "micro", "paper"])
-def test_the_whole_plan_is_printed_in_seconds_without_torch(project: Path, repository: Path, scale: str) -> None:
+def plan_without_torch(project: Path, repository: Path, table: str, scale: str) -> str:
+    """What `snakemake -n` prints where torch cannot be imported."""
     blocked = project / "blocked"
     blocked.mkdir()
     (blocked / "torch.py").write_text("raise ImportError('a plan must not import torch')\n")
     began = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": f"{blocked}{os.pathsep}{repository}"}
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "results/tables/table1.csv", "--config", f"scale={scale}"],
+        [sys.executable, "-m", "snakemake", "-n", f"results/tables/{table}.csv", "--config", f"scale={scale}"],
         cwd=project, capture_output=True, text=True, timeout=120, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 20
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("scale", ["tiny", "micro", "paper"])
+def test_the_whole_plan_is_printed_in_seconds_without_torch(project: Path, repository: Path, scale: str) -> None:
+    printed = plan_without_torch(project, repository, "table1", scale)
     models = ("llada-base", "llada-instruct", "dream-base", "dream-instruct")
     for model in models:
         for step in ("sample", "score"):
-            assert f"{step} {model}\n" in done.stdout + done.stderr
-            assert f"{step} {model}-sft\n" in done.stdout + done.stderr
-        assert f"train {model}-sft\n" in done.stdout + done.stderr
+            assert f"{step} {model}\n" in printed
+            assert f"{step} {model}-sft\n" in printed
+        assert f"train {model}-sft\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("table", "steps"),
+    [
+        (
+            "table2",
+            "prepare tulu3, prepare smoltalk, convert modernbert-large, train modernbert-large-chat, "
+            "convert gpt2-medium, score gpt2-medium, score modernbert-base-chat",
+        ),
+        (
+            "table3",
+            "prepare opc_stage2, convert qwen3-0.6b, convert qwen3-0.6b-opened, train qwen3-0.6b-mdlm, "
+            "train qwen3-0.6b-bd3lm, score qwen3-0.6b-bd3lm, score qwen2.5-0.5b",
+        ),
+    ],
+)
+def test_the_papers_other_tables_are_planned(project: Path, repository: Path, table: str, steps: str) -> None:
+    printed = plan_without_torch(project, repository, table, "paper")
+    assert [step for step in steps.split(", ") if f"{step}\n" not in printed] == []
 
 
 @pytest.mark.parametrize(
