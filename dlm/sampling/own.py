@@ -89,6 +89,7 @@ def _settings(stored: Mapping[str, Any]) -> SamplerSettings:
         proposer=_read(Proposer, {**proposer, "guidance": None if guidance is None else _read(Guidance, guidance)}),
         selector=_read(_SELECTORS[selector["kind"]], selector),
         stop=None if stop is None else _read(EndOfText, stop),
+        defer_tokens=tuple(parts.pop("defer_tokens", ())),
         **parts,
     )
 

@@ -44,6 +44,13 @@ def token_ids(name: str, tokens: Sequence[int | str], tokenizer: Any, vocab_size
     return sorted(ids)
 
 
+def without(logits_NV: Tensor, tokens: list[int]) -> Tensor:
+    """Return the logits with those of some tokens at -inf; the logits themselves where there are none."""
+    if not tokens:
+        return logits_NV
+    return logits_NV.index_fill(1, torch.tensor(tokens, device=logits_NV.device), float("-inf"))
+
+
 def propose(logits_NV: Tensor, settings: Proposer, banned: list[int], where: Where) -> Tensor:
     """Draw a token for each position, int64 [N].
 
@@ -55,8 +62,7 @@ def propose(logits_NV: Tensor, settings: Proposer, banned: list[int], where: Whe
     if settings.temperature > 0:
         noise_NV = gumbel(where.seed, where.stream_N, logits_NV.shape[1], where.step, where.position_N)
         values_NV = values_NV + settings.temperature * noise_NV
-    values_NV = values_NV.index_fill(1, torch.tensor(banned, device=logits_NV.device), float("-inf"))
-    return values_NV.argmax(dim=1)
+    return without(values_NV, banned).argmax(dim=1)
 
 
 def probability_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:

@@ -17,7 +17,7 @@ from dlm.errors import SettingsError
 from dlm.models import Denoiser
 from dlm.sampling.canvas import Batch, make_canvas
 from dlm.sampling.own import default_settings
-from dlm.sampling.proposing import SCORES, Where, propose, token_ids
+from dlm.sampling.proposing import SCORES, Where, propose, token_ids, without
 from dlm.sampling.rules import Rule, make_rule
 from dlm.sampling.state import Sample, State
 from dlm.sampling.viewing import GuidedView, View, check_view, make_view
@@ -61,7 +61,8 @@ class Sampler:
         check_view(model, self.settings.canvas)
         proposer, stop, pad = self.settings.proposer, self.settings.stop, model.tokenizer.pad_token_id
         self._canvas = make_canvas(self.settings.canvas, model.mask_token_id, 0 if pad is None else pad)
-        self._banned = sorted({model.mask_token_id, *self._ids("suppress_tokens", proposer.suppress_tokens)})
+        self._suppressed = self._ids("suppress_tokens", proposer.suppress_tokens)
+        self._deferred = self._ids("defer_tokens", self.settings.defer_tokens)
         self._kept = self._ids("keep_tokens", proposer.guidance.keep_tokens) if proposer.guidance else []
         self._score = SCORES[self.settings.score]
         self.stop_token_ids = frozenset(self._ids("stop", stop.tokens) if stop else ()) or model.stop_token_ids
@@ -153,7 +154,7 @@ class Sampler:
 
     def _step(self, state: State, view: View, window_BS: Tensor, rule: Rule, block: int, step: int) -> None:
         open_BS = state.open_BL.gather(1, window_BS)
-        logits_NV = view.logits(state, window_BS, open_BS)
+        logits_NV = without(view.logits(state, window_BS, open_BS), self._suppressed)
         row_N, column_N = open_BS.nonzero(as_tuple=True)
         where = Where(
             seed=self.seed,
@@ -161,8 +162,8 @@ class Sampler:
             position_N=window_BS[row_N, column_N] - state.start_B[row_N],
             step=block * self.settings.selector.per_block(self.settings.canvas.blocks) + step,
         )
-        token_N = propose(logits_NV, self.settings.proposer, self._banned, where)
-        score_N = self._score(logits_NV, token_N, where)
+        token_N = propose(logits_NV, self.settings.proposer, [self.model.mask_token_id], where)
+        score_N = self._score(without(logits_NV, self._deferred), token_N, where)
         proposed_BS = torch.zeros_like(window_BS).masked_scatter_(open_BS, token_N)
         score_BS = torch.zeros(window_BS.shape, dtype=score_N.dtype, device=score_N.device)
         score_BS = score_BS.masked_scatter_(open_BS, score_N)

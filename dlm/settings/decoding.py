@@ -107,7 +107,8 @@ class Proposer:
     temperature: float = 0.0
     """Temperature of the Gumbel-max draw (>= 0, no unit); 0 takes the most probable token."""
     suppress_tokens: tuple[int | str, ...] = ()
-    """Tokens (ids, or their text in the vocabulary) that are never proposed; the mask token never is."""
+    """Tokens (ids, or their text in the vocabulary) that are never proposed: their logits are -inf, also where
+    confidence is computed. The mask token never is proposed either, but counts in the confidence."""
     guidance: Guidance | None = None
     """Classifier-free guidance, at twice the cost; None: without."""
 

@@ -24,12 +24,18 @@ class SamplerSettings:
     """How tokens are proposed."""
     score: Literal["low_confidence", "random"] = "low_confidence"
     """Ranking of proposals: `low_confidence` commits the most probable first, `random` a uniform draw."""
+    defer_tokens: tuple[int | str, ...] = ()
+    """Tokens (ids, or their text in the vocabulary) that are committed only when nothing else is left: their confidence
+    counts as 0, and that of others as if they were not in the vocabulary. ML-GSAI/LLaDA's `confidence_eos_eot_inf` at
+    temperature 0, ZHZisZZ/dllm's `begin_suppress_tokens`."""
     selector: EvenSelector | ScheduleSelector
     """How many of the ranked proposals a step commits."""
     stop: EndOfText | None = None
     """When an answer is done before its length; None: never."""
 
     def __post_init__(self) -> None:
+        if self.defer_tokens and self.score == "random":
+            raise SettingsError("defer_tokens does not apply to score 'random', which knows no confidence; remove it")
         if isinstance(self.selector, EvenSelector):
             self._check_even(self.selector.steps)
 

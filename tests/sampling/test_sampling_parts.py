@@ -11,7 +11,7 @@ from dlm.diffusion import schedule
 from dlm.errors import SettingsError
 from dlm.sampling import even_counts, floor_counts, schedule_counts, select_by_factor, select_highest
 from dlm.sampling.canvas import Batch, BlockwiseCanvas, WholeCanvas
-from dlm.sampling.proposing import Where, probability_score, propose, random_score, token_ids
+from dlm.sampling.proposing import Where, probability_score, propose, random_score, token_ids, without
 from dlm.settings import FullCanvas, GrowingCanvas, Proposer
 
 
@@ -127,6 +127,16 @@ def test_the_score_is_the_probability_of_the_token() -> None:
     token = logits.argmax(1)
     expected = torch.softmax(logits.double(), 1).amax(1)
     torch.testing.assert_close(probability_score(logits, token, where(5)), expected)
+
+
+def test_tokens_are_taken_out_of_the_vocabulary() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0]])
+    rest = without(logits, [1])
+    assert rest.tolist() == [[1.0, float("-inf"), 2.0]]
+    assert without(logits, []) is logits
+    # Of what is left, e / (e + e^2); a proposal that is not among it counts 0.
+    assert probability_score(rest, torch.tensor([0]), where(1)).item() == pytest.approx(1 / (1 + torch.e))
+    assert probability_score(rest, torch.tensor([1]), where(1)).item() == 0
 
 
 def test_random_scores_are_uniform_and_not_the_noise_of_the_draw() -> None:

@@ -34,10 +34,13 @@ def textbook(denoiser: Denoiser, prompt: list[int], chosen: SamplerSettings) -> 
         steps = chosen.selector.steps // chosen.canvas.blocks
         for step in range(steps):
             x = torch.tensor([tokens])
-            probabilities = denoiser.logits(x, None, torch.ones_like(x, dtype=torch.bool)).double().softmax(1)
-            allowed = probabilities.clone()
-            allowed[:, denoiser.mask_token_id] = -1
+            logits = denoiser.logits(x, None, torch.ones_like(x, dtype=torch.bool)).double()
+            logits[:, list(chosen.proposer.suppress_tokens)] = -torch.inf
+            allowed = logits.clone()
+            allowed[:, denoiser.mask_token_id] = -torch.inf
             best = allowed.argmax(1)
+            logits[:, list(chosen.defer_tokens)] = -torch.inf
+            probabilities = logits.softmax(1)
             candidates = sorted((i for i in inside if i in still), key=lambda i: (-float(probabilities[i, best[i]]), i))
             for position in candidates[: block // steps + (step < block % steps)]:
                 tokens[position] = int(best[position])
@@ -105,6 +108,17 @@ def test_suppressed_tokens_and_the_mask_never_come_out() -> None:
     assert len(tokens) > 5
 
 
+@pytest.mark.parametrize("suppressed", [(), (9, 13)])
+@pytest.mark.parametrize("deferred", [(9,), (5, 16)])
+def test_deferred_and_suppressed_tokens_as_in_the_textbook(suppressed: tuple, deferred: tuple) -> None:
+    denoiser = small_denoiser()
+    chosen = settings(steps=12, proposer=Proposer(suppress_tokens=suppressed), defer_tokens=deferred)
+    answers = [list(sample.tokens) for sample in Sampler(denoiser, chosen).sample(PROMPTS)]
+    assert answers == [textbook(denoiser, prompt, chosen) for prompt in PROMPTS]
+    plain = Sampler(denoiser, settings(steps=12)).sample(PROMPTS)
+    assert answers != [list(sample.tokens) for sample in plain], "the case should show the difference"
+
+
 def test_a_mask_token_in_the_prompt_is_left_alone() -> None:
     sample = Sampler(small_denoiser(), settings()).sample([[5, 1, 6]])[0]
     assert 1 not in sample.tokens
@@ -164,6 +178,7 @@ def test_a_bad_prompt_is_named(prompt: list[int] | str, message: str) -> None:
         (lambda: settings(steps=13), "steps 13 exceeds max_new_tokens 12"),
         (lambda: settings(block=4, steps=7), "steps 7 is not a multiple of the 3 blocks"),
         (lambda: settings(proposer=Proposer(temperature=-1)), "temperature must be at least 0"),
+        (lambda: settings(score="random", defer_tokens=(2,)), "defer_tokens does not apply to score 'random'"),
     ],
 )
 def test_settings_that_contradict_themselves_cannot_be_made(build, message: str) -> None:
