@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dlm.errors import DataError, DlmError
 from dlm.settings.checks import one_of
-from dlm.verification import forward, loss, masks, schedules
+from dlm.verification import forward, loss, masks, sampling, schedules
 from dlm.verification.cases import KINDS, Case, read_cases
 from dlm.verification.checkpoints import Checkpoints
 from dlm.verification.fields import Malformed
@@ -21,6 +21,7 @@ RUNNERS: dict[str, Runner] = {
     "forward": forward.check,
     "loss": loss.check,
     "masks": masks.check,
+    "sampling": sampling.check,
     "schedules": schedules.check,
 }
 """What checks a case of each kind, a line for each thing that differs; a case of a kind without one has failed."""

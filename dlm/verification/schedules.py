@@ -83,7 +83,7 @@ def _rounded(row: Computed) -> Computed:
     counts_1T = schedule_counts(torch.tensor([row["masked"]]), row["steps"], schedule(row["scheduler"]))
     return {
         "counts": counts_1T[0].tolist(),
-        "min_round_margin": _round_margin(row["masked"], row["steps"], row["scheduler"]),
+        "min_round_margin": round_margin(row["masked"], row["steps"], row["scheduler"]),
     }
 
 
@@ -118,7 +118,7 @@ def _factor(row: Computed) -> Computed:
     return {"selected_dllm": selected(False), "selected_dinfer": selected(True)}
 
 
-def _round_margin(masked: int, steps: int, scheduler: str) -> float:
+def round_margin(masked: int, steps: int, scheduler: str) -> float:
     """Distance from .5 of the closest value that was rounded; at most 0.5."""
     rest, margin = masked, 0.5
     for share in schedule_shares(steps, schedule(scheduler)).tolist():

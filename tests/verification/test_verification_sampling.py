@@ -1,0 +1,91 @@
+"""Sampling cases fail where a digit is altered, and where the sampler spends more than the source."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from verification_examples import alter_anywhere
+
+from dlm.verification.cases import Case, read_cases
+from dlm.verification.checkpoints import Checkpoints
+from dlm.verification.run import run_cases
+from dlm.verification.together import usual_versions
+
+EXCUSED = {("notes",), ("min_margin",), ("source", "model_code", "file"), ("settings", "steps"), ("id",)}
+"""Free text, what cannot be recomputed from a case, and steps, which may change nothing; names are compared by file."""
+FILES = {"dllm_bd3lm", "dllm_mdlm_sample", "llada_official"}
+
+
+@pytest.fixture(scope="module")
+def checkpoints() -> Iterator[Checkpoints]:
+    with Checkpoints() as kept:
+        yield kept
+
+
+@pytest.fixture(scope="module")
+def cases(repository: Path) -> list[Case]:
+    return [case for case in read_cases(repository / "tests" / "parity" / "sampling") if case.file.stem in FILES]
+
+
+def test_an_altered_digit_fails_a_case(cases: list[Case], checkpoints: Checkpoints) -> None:
+    randomness, usual = random.Random(0), usual_versions(cases)
+    fields, changed = [], []
+    for case in cases:
+        data, path = alter_anywhere(case.data, randomness)
+        while tuple(key for key in path if isinstance(key, str)) in EXCUSED:
+            data, path = alter_anywhere(case.data, randomness)
+        changed.append(dataclasses.replace(case, data=data))
+        fields.append(path)
+    outcomes = run_cases(changed, checkpoints, usual)
+    passed = [
+        (case.name, path) for case, path, outcome in zip(cases, fields, outcomes, strict=True) if not outcome.problems
+    ]
+    assert passed == []
+
+
+def spent_less(data: Any) -> None:
+    data["n_forward"] = 5
+    data["forward_shapes"] = data["forward_shapes"][:5]
+
+
+def another_order(data: Any) -> None:
+    data["trace"][1], data["trace"][2] = data["trace"][2], data["trace"][1]
+
+
+def padding_on_the_right(data: Any) -> None:
+    data["attention_mask"] = [list(reversed(row)) for row in data["attention_mask"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("dllm_bd3lm_02", spent_less, "n_forward: 5 recorded, 8 needed here"),
+        ("dllm_bd3lm_02", another_order, "trace[1]"),
+        ("dllm_bd3lm_02", lambda data: data["settings"].update(temperature=0.5), "temperature: expected one of 0.0"),
+        (
+            "dllm_bd3lm_02",
+            lambda data: data["token_ids"].update(bos=7),
+            "token_ids.bos: 7, but the checkpoint's is",
+        ),
+        ("dllm_mdlm_sample_01", lambda data: data.update(min_margin=1e-5), "min_margin: 1e-05 is not above 0.0001"),
+        ("dllm_mdlm_sample_01", lambda data: data.update(min_round_margin=0.4), "min_round_margin: 0.4 recorded"),
+        ("llada_official_13", padding_on_the_right, "attention_mask: expected padding on the left"),
+        ("llada_official_13", lambda data: data["settings"].update(steps=9), "divides gen_length, and the number of"),
+        ("llada_official_13", lambda data: data["settings"].update(mask_id=7), "are not the ids of token_ids"),
+        ("llada_official_13", lambda data: data["source"].update(function="sample"), "is not supported yet"),
+    ],
+)
+def test_a_failure_says_what_differs(
+    name: str, change: Callable[[Any], None], message: str, cases: list[Case], checkpoints: Checkpoints
+) -> None:
+    case = next(case for case in cases if case.id == name)
+    data = copy.deepcopy(case.data)
+    change(data)
+    (outcome,) = run_cases([dataclasses.replace(case, data=data)], checkpoints, {})
+    assert message in outcome.line
