@@ -4,6 +4,7 @@ from dlm.diffusion.blocks import sample_mask, sample_positions, train_block_mask
 from dlm.diffusion.masking import Batch, Corrupted, corrupt, draw_times, hide, prepend_bos, times_from
 from dlm.diffusion.noise import gumbel, uniform
 from dlm.diffusion.objectives import (
+    TakesTargets,
     autoregressive_loss,
     bd3lm_loss,
     bd3lm_nll,
@@ -21,6 +22,7 @@ __all__ = [
     "Batch",
     "Corrupted",
     "Schedule",
+    "TakesTargets",
     "autoregressive_loss",
     "bd3lm_loss",
     "bd3lm_nll",

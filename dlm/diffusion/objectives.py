@@ -4,13 +4,15 @@ A loss is made in three steps, each of which can be fed alone: noise (:func:`dra
 hidden (:func:`mdlm_nll`, :func:`bd3lm_nll`), and its weight (:func:`token_weights`).
 
 A denoiser is a function ``(tokens_BL, attention, at_BL) -> logits_NV``: it scores the tokens at the N selected
-positions, row by row. Block diffusion also gives it position ids, as a fourth argument. Shapes: B rows, L positions,
-V tokens, M = 2L positions of the two copies.
+positions, row by row. Block diffusion also gives it position ids, as a fourth argument. One that takes targets as well
+(:class:`TakesTargets`) returns their cross-entropy itself. Shapes: B rows, L positions, V tokens, M = 2L positions of
+the two copies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,7 +26,19 @@ from dlm.diffusion.schedules import loss_weight, schedule
 from dlm.errors import SettingsError
 from dlm.settings import BD3LM, MDLM, MLM, cart_parameter
 
-Denoise = Callable[..., Tensor]
+
+@dataclass(frozen=True)
+class TakesTargets:
+    """A denoiser that can be given ``targets_N`` and ``weights_N``, so that the logits never have to exist at once.
+
+    The weights are what its cross-entropies will be multiplied by, up to a common factor: a hint, no part of the result
+    (:func:`dlm.models.projection.cross_entropy`).
+    """
+
+    denoise: Callable[..., Tensor]
+
+
+Denoise = Callable[..., Tensor] | TakesTargets
 
 
 def mdlm_loss(
@@ -56,8 +70,8 @@ def mdlm_loss(
     noised = draw_noise(
         tokens_BL, trainable_BL, settings, mask_token_id=mask_token_id, seed=seed, streams_B=streams_B, step=step
     )
-    nll_BL = mdlm_nll(denoise, tokens_BL, noised, attention_BL)
-    return nll_BL * token_weights(noised, settings)
+    weight_BL = token_weights(noised, settings)
+    return mdlm_nll(denoise, tokens_BL, noised, attention_BL, weight_BL) * weight_BL
 
 
 def bd3lm_loss(
@@ -80,8 +94,8 @@ def bd3lm_loss(
     noised = draw_noise(
         tokens_BL, trainable_BL, settings, mask_token_id=mask_token_id, seed=seed, streams_B=streams_B, step=step
     )
-    nll_BL = bd3lm_nll(denoise, tokens_BL, noised, settings.block_size, flex=flex)
-    return nll_BL * token_weights(noised, settings)
+    weight_BL = token_weights(noised, settings)
+    return bd3lm_nll(denoise, tokens_BL, noised, settings.block_size, weight_BL, flex=flex) * weight_BL
 
 
 def draw_noise(
@@ -109,13 +123,30 @@ def draw_noise(
     return corrupt(tokens_BL, trainable_BL, time_BL, noise_BL, schedule(settings.schedule), mask_token_id)
 
 
-def mdlm_nll(denoise: Denoise, clean_BL: Tensor, noised: Corrupted, attention_BL: Tensor | None) -> Tensor:
-    """Cross-entropy of the hidden tokens, given all that is not hidden: float32 [B, L], 0 where nothing is hidden."""
-    logits_NV = denoise(noised.tokens_BL, attention_BL, noised.masked_BL)
-    return _cross_entropy(logits_NV, clean_BL, noised.masked_BL)
+def mdlm_nll(
+    denoise: Denoise,
+    clean_BL: Tensor,
+    noised: Corrupted,
+    attention_BL: Tensor | None,
+    weight_BL: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of the hidden tokens, given all that is not hidden: float32 [B, L], 0 where nothing is hidden.
+
+    ``weight_BL`` (float32 [B, L] or [B, 1]) is the hint of :class:`TakesTargets`.
+    """
+    question = (noised.tokens_BL, attention_BL, noised.masked_BL)
+    return _cross_entropy(denoise, question, clean_BL, noised.masked_BL, weight_BL)
 
 
-def bd3lm_nll(denoise: Denoise, clean_BL: Tensor, noised: Corrupted, block_size: int, *, flex: bool = False) -> Tensor:
+def bd3lm_nll(
+    denoise: Denoise,
+    clean_BL: Tensor,
+    noised: Corrupted,
+    block_size: int,
+    weight_BL: Tensor | None = None,
+    *,
+    flex: bool = False,
+) -> Tensor:
     """Cross-entropy of the hidden tokens, given their own noisy block and the clean blocks before it.
 
     One pass over [noisy | clean] does all blocks (arXiv 2503.09573, section 4). A shifted model reads its
@@ -127,6 +158,7 @@ def bd3lm_nll(denoise: Denoise, clean_BL: Tensor, noised: Corrupted, block_size:
         clean_BL: int64 [B, L].
         noised: the same rows after the forward process.
         block_size: tokens of a block; the last block may be shorter.
+        weight_BL: float32 [B, L] or [B, 1], the hint of :class:`TakesTargets`.
         flex: give the mask as FlexAttention's `BlockMask`, which such a model needs, and not as bool [B, 2L, 2L].
 
     Returns:
@@ -141,7 +173,8 @@ def bd3lm_nll(denoise: Denoise, clean_BL: Tensor, noised: Corrupted, block_size:
         mask = train_block_mask(length, block_size, clean_BL.device)
     else:
         mask = train_mask(length, block_size, clean_BL.device).expand(rows, -1, -1)
-    return _cross_entropy(denoise(tokens_BM, mask, at_BM, positions_BM), clean_BL, noised.masked_BL)
+    question = (tokens_BM, mask, at_BM, positions_BM)
+    return _cross_entropy(denoise, question, clean_BL, noised.masked_BL, weight_BL)
 
 
 def token_weights(noised: Corrupted, settings: MDLM | BD3LM | MLM) -> Tensor:
@@ -180,7 +213,7 @@ def autoregressive_loss(
     """Next-token cross-entropy, float32 [B, L]; the first position has no past and does not count."""
     counted_BL = trainable_BL.clone()
     counted_BL[:, 0] = False
-    return _cross_entropy(denoise(tokens_BL, attention_BL, counted_BL), tokens_BL, counted_BL)
+    return _cross_entropy(denoise, (tokens_BL, attention_BL, counted_BL), tokens_BL, counted_BL)
 
 
 def normalise(loss_BL: Tensor, trainable_BL: Tensor, rule: str) -> Tensor:
@@ -205,7 +238,18 @@ def normalise(loss_BL: Tensor, trainable_BL: Tensor, rule: str) -> Tensor:
     raise SettingsError(f"unknown normalisation '{rule}'; known: token, sequence, batch")
 
 
-def _cross_entropy(logits_NV: Tensor, clean_BL: Tensor, where_BL: Tensor) -> Tensor:
-    """Cross-entropy at the True positions, put into a map of zeros."""
-    nll_N = F.cross_entropy(logits_NV, clean_BL[where_BL], reduction="none")
+def _cross_entropy(
+    denoise: Denoise,
+    question: tuple[Any, ...],
+    clean_BL: Tensor,
+    where_BL: Tensor,
+    weight_BL: Tensor | None = None,
+) -> Tensor:
+    """Put the denoiser's question; return the cross-entropy at the True positions, in a map of zeros."""
+    targets_N = clean_BL[where_BL]
+    if isinstance(denoise, TakesTargets):
+        weights_N = None if weight_BL is None else weight_BL.expand(where_BL.shape)[where_BL]
+        nll_N = denoise.denoise(*question, targets_N=targets_N, weights_N=weights_N)
+    else:
+        nll_N = F.cross_entropy(denoise(*question), targets_N, reduction="none")
     return torch.zeros(where_BL.shape, dtype=nll_N.dtype, device=nll_N.device).masked_scatter(where_BL, nll_N)

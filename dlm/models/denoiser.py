@@ -15,6 +15,7 @@ from dlm.errors import CheckpointError
 from dlm.models.caching import Prefix
 from dlm.models.conventions import Conventions
 from dlm.models.heads import output_head
+from dlm.models.projection import cross_entropy
 
 
 class Denoiser(nn.Module):
@@ -75,8 +76,10 @@ class Denoiser(nn.Module):
         positions_BL: Tensor | None = None,
         prefix: Prefix | None = None,
         finished: int = 0,
+        targets_N: Tensor | None = None,
+        weights_N: Tensor | None = None,
     ) -> Tensor:
-        """Score the tokens at the True positions of ``at_BL``.
+        """Score the tokens at the True positions of ``at_BL``, or measure how well given targets are scored.
 
         Args:
             tokens_BL: int64 [B, L]; with a prefix, what follows it.
@@ -87,10 +90,13 @@ class Denoiser(nn.Module):
             positions_BL: int64 [B, L], position ids; None: the model's own, 0 to L-1.
             prefix: what is known of the columns before; it is extended.
             finished: how many of the L columns are added to the prefix.
+            targets_N: int64 [N], the tokens that belong at the chosen positions; None: return the scores of all.
+            weights_N: float32 [N], see :func:`dlm.models.projection.cross_entropy`.
 
         Returns:
-            float32 [N, V], rows in row-major order of ``at_BL``. A shifted model scores position 0, which nothing
-            precedes, by its own output, as `right_shift_logits` of ZHZisZZ/dllm does.
+            float32 [N, V], rows in row-major order of ``at_BL``; with targets their cross-entropy, float32 [N]. A
+            shifted model scores position 0, which nothing precedes, by its own output, as `right_shift_logits` of
+            ZHZisZZ/dllm does.
         """
         options: dict[str, Any] = {} if positions_BL is None else {"position_ids": positions_BL}
         if prefix is not None:
@@ -109,6 +115,8 @@ class Denoiser(nn.Module):
             prefix.keep(hidden_BLD, finished)
         if self.shift:
             hidden_BLD = torch.cat([first_B1D, hidden_BLD[:, :-1]], dim=1)
+        if targets_N is not None:
+            return cross_entropy(self.model, hidden_BLD[at_BL], targets_N, weights_N)
         return output_head(self.model)(hidden_BLD[at_BL]).float()
 
     @torch.inference_mode()

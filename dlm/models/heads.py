@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def output_head(model: Any) -> Callable[[Tensor], Tensor]:
@@ -19,3 +19,25 @@ def output_head(model: Any) -> Callable[[Tensor], Tensor]:
     if hasattr(model, "head") and hasattr(model, "decoder"):
         return lambda hidden_ND: model.decoder(model.head(hidden_ND))
     return getattr(model, "lm_head", None) or model.get_output_embeddings()
+
+
+def last_projection(model: Any) -> tuple[Callable[[Tensor], Tensor], nn.Linear] | None:
+    """Split the head into what comes before its projection to the vocabulary, and that projection.
+
+    Returns:
+        None where the projection cannot be told from the rest, or is more than a plain matrix (adapters, 4-bit weights,
+        a matrix that FSDP shards by itself).
+    """
+    before: Callable[[Tensor], Tensor]
+    if hasattr(model, "cls"):
+        head = getattr(model.cls, "predictions", None)
+        before, projection = getattr(head, "transform", _unchanged), getattr(head, "decoder", None)
+    elif hasattr(model, "head") and hasattr(model, "decoder"):
+        before, projection = model.head, model.decoder
+    else:
+        before, projection = _unchanged, output_head(model)
+    return (before, projection) if type(projection) is nn.Linear else None
+
+
+def _unchanged(hidden_ND: Tensor) -> Tensor:
+    return hidden_ND

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from dlm.diffusion import Batch, autoregressive_loss, bd3lm_loss, mdlm_loss, normalise, prepend_bos
+from dlm.diffusion import Batch, TakesTargets, autoregressive_loss, bd3lm_loss, mdlm_loss, normalise, prepend_bos
 from dlm.errors import SettingsError, SetupError
 from dlm.models import Denoiser, require_pair_masks, use_flex_attention
 from dlm.settings import BD3LM, MLM, Autoregressive, ExecutionSettings, Recipe
@@ -56,10 +56,11 @@ class DiffusionTrainer(Trainer):
         return (loss, {"loss": loss.detach()}) if return_outputs else loss
 
     def _loss_map(self, model: nn.Module, inputs: dict[str, Tensor], trainable_BL: Tensor) -> Tensor:
+        denoise = TakesTargets(model)
         objective, length = self.recipe.objective, trainable_BL.shape[1]
         batch = Batch(inputs["tokens"], trainable_BL, inputs["attention"])
         if isinstance(objective, Autoregressive):
-            return autoregressive_loss(model, *batch)
+            return autoregressive_loss(denoise, *batch)
         if self.bos is not None:
             batch = prepend_bos(batch, self.bos)
         noise: dict[str, Any] = {
@@ -70,9 +71,9 @@ class DiffusionTrainer(Trainer):
         }
         if isinstance(objective, BD3LM):
             tokens_BL, trainable_BL, _ = batch
-            loss_BL = bd3lm_loss(model, tokens_BL, trainable_BL, settings=objective, flex=self.flex, **noise)
+            loss_BL = bd3lm_loss(denoise, tokens_BL, trainable_BL, settings=objective, flex=self.flex, **noise)
         else:
-            loss_BL = mdlm_loss(model, *batch, settings=objective, **noise)
+            loss_BL = mdlm_loss(denoise, *batch, settings=objective, **noise)
         return loss_BL[:, -length:]
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:

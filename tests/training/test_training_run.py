@@ -119,9 +119,9 @@ def test_the_prompt_is_never_masked_and_never_counted(tmp_path: Path, monkeypatc
     seen: list[torch.Tensor] = []
     forward = Denoiser.forward
 
-    def watched(self: Denoiser, tokens: torch.Tensor, attention: Any, at: torch.Tensor) -> torch.Tensor:
+    def watched(self: Denoiser, tokens: torch.Tensor, attention: Any, at: torch.Tensor, **more: Any) -> torch.Tensor:
         seen.append(at | (tokens == self.mask_token_id))
-        return forward(self, tokens, attention, at)
+        return forward(self, tokens, attention, at, **more)
 
     monkeypatch.setattr(Denoiser, "forward", watched)
     chosen = recipe(loss_on="response", steps=6)
@@ -185,9 +185,9 @@ def test_a_shifted_model_is_trained_after_a_beginning_token(tmp_path: Path, obje
     seen: list[list[int]] = []
 
     class Watched(Denoiser):
-        def forward(self, tokens_BL: torch.Tensor, *rest: Any) -> torch.Tensor:
+        def forward(self, tokens_BL: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
             seen.append(tokens_BL[:, 0].tolist())
-            return super().forward(tokens_BL, *rest)
+            return super().forward(tokens_BL, *rest, **more)
 
     made = make_denoiser(small_architecture(), word_tokenizer(), causal=False, shift=True, seed=0)
     run(tmp_path / "m", recipe(objective=objective, steps=1), Watched(made.model, made.tokenizer, made.conventions))

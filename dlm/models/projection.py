@@ -1,0 +1,135 @@
+"""Cross-entropy from hidden states, by chunks: the logits of all chosen positions never exist at once.
+
+Shapes: N chosen positions, C of them in a chunk, D width, V tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlm.models.heads import last_projection, output_head
+
+# Below this many logits (64 MiB of float32) the plain way is as good, and it is kept for the bits that it gives.
+_WHOLE_LOGITS = 1 << 24
+# Logits of a chunk: on a CPU few enough to stay near its caches, on a GPU enough to fill it.
+_CHUNK_LOGITS = {"cpu": 1 << 23, "cuda": 1 << 27}
+
+
+def cross_entropy(model: Any, hidden_ND: Tensor, targets_N: Tensor, weights_N: Tensor | None = None) -> Tensor:
+    """Return the cross-entropy of the targets in nats, float32 [N]: that of ``output_head(model)(hidden_ND).float()``.
+
+    Args:
+        model: a transformers model with a language head.
+        hidden_ND: its last hidden states at the chosen positions.
+        targets_N: int64 [N].
+        weights_N: float32 [N], what the result will be multiplied by, up to a common factor; None: 1. It changes no
+            number: where it holds, the weights' gradient is made in the forward pass, and no chunk is computed twice.
+    """
+    split = last_projection(model)
+    if split is None or hidden_ND.shape[0] * split[1].weight.shape[0] <= _WHOLE_LOGITS:
+        return F.cross_entropy(output_head(model)(hidden_ND).float(), targets_N, reduction="none")
+    transform, projection = split
+    hidden_ND = transform(hidden_ND)
+    kind = hidden_ND.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_ND.dtype
+    weights_N = torch.ones_like(targets_N, dtype=torch.float32) if weights_N is None else weights_N.float()
+    chunk = max(1, _CHUNK_LOGITS.get(kind, 1 << 23) // projection.weight.shape[0])
+    return _ChunkedCrossEntropy.apply(
+        hidden_ND.to(dtype), projection.weight.to(dtype), projection.bias, targets_N, weights_N.detach(), chunk
+    )
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Both gradients follow from a chunk's logits, so each chunk is turned into them at once and forgotten.
+
+    With p the probabilities and e the targets' unit vectors, the gradient of the hidden state n is g_n (p_n - e_n) W:
+    known up to the incoming g_n. That of W is the sum of g_n (p_n - e_n) h_n, which needs g before the sum: it is made
+    with the weights as g, and made anew where g turns out to be something else.
+    """
+
+    @staticmethod
+    def forward(
+        context: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_N: Tensor, weights_N: Tensor,
+        chunk: int,
+    ) -> Tensor:  # fmt: skip
+        nll_N = torch.empty_like(weights_N)
+        wants_hidden, wants_weight, wants_bias, *_ = context.needs_input_grad
+        grad_ND = torch.empty_like(hidden_ND) if wants_hidden else None
+        summed = _Sums(weight_VD, bias_V, wants_weight, wants_bias)
+        for begin in range(0, len(targets_N), chunk):
+            part = slice(begin, begin + chunk)
+            error_VC, nll_N[part] = _error(hidden_ND[part], weight_VD, bias_V, targets_N[part])
+            if grad_ND is not None:
+                grad_ND[part] = error_VC.to(weight_VD.dtype).T @ weight_VD
+            summed.add(error_VC, weights_N[part], hidden_ND[part])
+        context.save_for_backward(
+            hidden_ND, weight_VD, bias_V, targets_N, weights_N, grad_ND, summed.weight_VD, summed.bias_V
+        )
+        context.chunk = chunk
+        return nll_N
+
+    @staticmethod
+    def backward(context: Any, *incoming: Tensor) -> Any:
+        (g_N,) = incoming
+        hidden_ND, weight_VD, bias_V, targets_N, weights_N, grad_ND, made_VD, made_V = context.saved_tensors
+        if grad_ND is not None:
+            grad_ND = grad_ND * g_N[:, None].to(grad_ND.dtype)
+        if made_VD is None and made_V is None:
+            return grad_ND, None, None, None, None, None
+        # The factor between g and the weights: their quotient where the weights are largest.
+        largest = weights_N.abs().argmax()
+        factor = g_N[largest] / weights_N[largest]
+        if not torch.allclose(g_N, factor * weights_N, rtol=1e-6, atol=0):
+            factor = torch.ones_like(factor)
+            summed = _Sums(weight_VD, bias_V, made_VD is not None, made_V is not None)
+            for begin in range(0, len(targets_N), context.chunk):
+                part = slice(begin, begin + context.chunk)
+                error_VC, _ = _error(hidden_ND[part], weight_VD, bias_V, targets_N[part])
+                summed.add(error_VC, g_N[part], hidden_ND[part])
+            made_VD, made_V = summed.weight_VD, summed.bias_V
+        made_VD = None if made_VD is None else (made_VD * factor).to(weight_VD.dtype)
+        made_V = None if made_V is None or bias_V is None else (made_V * factor).to(bias_V.dtype)
+        return grad_ND, made_VD, made_V, None, None, None
+
+
+class _Sums:
+    """The gradients of the projection, summed in float32 over the chunks."""
+
+    def __init__(self, weight_VD: Tensor, bias_V: Tensor | None, wants_weight: bool, wants_bias: bool) -> None:
+        self.weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
+        self.bias_V = torch.zeros_like(bias_V, dtype=torch.float32) if wants_bias and bias_V is not None else None
+
+    def add(self, error_VC: Tensor, g_C: Tensor, hidden_CD: Tensor) -> None:
+        """Add a chunk, whose error is multiplied by ``g_C`` in place."""
+        if self.weight_VD is None and self.bias_V is None:
+            return
+        error_VC.mul_(g_C)
+        if self.bias_V is not None:
+            self.bias_V += error_VC.sum(1)
+        if self.weight_VD is None:
+            return
+        if hidden_CD.dtype == torch.float32:
+            self.weight_VD.addmm_(error_VC, hidden_CD)
+        else:
+            self.weight_VD += error_VC.to(hidden_CD.dtype) @ hidden_CD
+
+
+def _error(hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_C: Tensor) -> tuple[Tensor, Tensor]:
+    """Return probabilities less the targets' unit vectors, float32 [V, C], and the cross-entropy, float32 [C].
+
+    The vocabulary comes first: matrix products over it are faster so on a CPU.
+    """
+    logits_VC = (weight_VD @ hidden_CD.T).float()
+    if bias_V is not None:
+        logits_VC += bias_V.float()[:, None]
+    logits_VC -= logits_VC.amax(0)
+    at_1C = targets_C[None]
+    wanted_C = logits_VC.gather(0, at_1C)[0]
+    total_C = logits_VC.exp_().sum(0)
+    logits_VC /= total_C
+    logits_VC.scatter_add_(0, at_1C, torch.full_like(logits_VC[:1], -1.0))
+    return logits_VC, total_C.log() - wanted_C
