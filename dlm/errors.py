@@ -36,6 +36,12 @@ class RemoteError(DlmError):
     """A remote source (hub, repository, server) did not give what was asked for."""
 
 
+class Interrupted(DlmError):
+    """A signal ended the work, whose state is saved: the same command continues it. 75 is EX_TEMPFAIL of sysexits.h."""
+
+    exit_code = 75
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the closest of ``known`` names to ``name``, or lists them all."""
     options = sorted(map(str, known))

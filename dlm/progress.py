@@ -39,16 +39,18 @@ class Progress:
         label: what is being done, such as ``train llada-base``.
         total: units of work.
         unit: name of a unit, in the plural.
+        quiet: show nothing, since another process shows the same work.
     """
 
-    def __init__(self, label: str, total: int, unit: str = "steps") -> None:
+    def __init__(self, label: str, total: int, unit: str = "steps", *, quiet: bool = False) -> None:
         self.label, self.total, self.unit, self.done, self.note = label, total, unit, 0, ""
+        self._quiet = quiet
         self._began = time.monotonic()
         self._told = self._resumed = 0
         self._bar: RichProgress | None = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty() and _log is None:
+        if sys.stderr.isatty() and _log is None and not self._quiet:
             self._bar = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -68,13 +70,15 @@ class Progress:
         self.note = note or self.note
         if self._bar:
             self._bar.update(self._task, advance=units, note=self.note)
-        elif (tenth := 10 * self.done // max(self.total, 1)) > self._told:
+        elif not self._quiet and (tenth := 10 * self.done // max(self.total, 1)) > self._told:
             self._told = tenth
             self._line()
 
     def resume(self, done: int) -> None:
         """Begin at ``done`` units, which an interrupted run of the same work did."""
         self.done, self._resumed, self._told = done, done, 10 * done // max(self.total, 1)
+        if self._quiet:
+            return
         say(f"{self.label}: continues at {done}/{self.total} {self.unit}")
         if self._bar:
             self._bar.update(self._task, completed=done)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dlm.errors import SettingsError, SetupError
+from dlm.errors import Interrupted, SettingsError, SetupError
 from dlm.params import Plan, load_plan
 from dlm.progress import log_to
 
@@ -39,6 +40,26 @@ def enter_project() -> Path:
         raise SetupError("no project here: run inside the folder that holds Snakefile and params/")
     os.chdir(root)
     return root
+
+
+def is_first_process() -> bool:
+    """Whether this process reports: the only one, or the first of those that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextlib.contextmanager
+def requeueable(work: str) -> Iterator[None]:
+    """Turn a signal that makes room for another job into an error that says, by its exit code, to run again."""
+
+    def leave(number: int, frame: object) -> None:
+        raise Interrupted(f"{work}: stopped by {signal.Signals(number).name}; run the same command again to continue")
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dlm.cli.common import enter_project, lineage, logged, of_kind, pipeline, pipeline_options
+from dlm.cli.common import (
+    enter_project,
+    is_first_process,
+    lineage,
+    logged,
+    of_kind,
+    pipeline,
+    pipeline_options,
+    requeueable,
+)
 from dlm.errors import SettingsError
 from dlm.params import Plan
 from dlm.progress import say
@@ -38,8 +48,8 @@ def prepare(name: str, scale: str, log: Path | None) -> None:
 @click.argument("name")
 @pipeline_options
 def train(name: str, scale: str, log: Path | None) -> None:
-    """Train the checkpoint NAME by its recipe."""
-    with pipeline(scale, log) as plan:
+    """Train the checkpoint NAME by its recipe; docs/training.md says how several processes share it."""
+    with requeueable(f"train {name}"), pipeline(scale, log if is_first_process() else None) as plan:
         from dlm.data import load_joined
         from dlm.settings import TrainedCheckpoint
         from dlm.tracking import live_training
@@ -58,7 +68,8 @@ def train(name: str, scale: str, log: Path | None) -> None:
             seed=plan.params.seed,
             threads=plan.params.execution.threads,
         )
-        with live_training(scale, name, made_from, plan.layout.root.absolute()) as watch:
+        shown = live_training(scale, name, made_from, plan.layout.root.absolute())
+        with shown if is_first_process() else contextlib.nullcontext() as watch:
             run_training(
                 name,
                 start,

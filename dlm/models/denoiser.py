@@ -34,6 +34,7 @@ class Denoiser(nn.Module):
     def __init__(self, model: Any, tokenizer: Any, conventions: Conventions, digest: str = "") -> None:
         super().__init__()
         self.model, self.tokenizer, self.conventions, self.digest = model, tokenizer, conventions, digest
+        self._no_split_modules = getattr(model, "_no_split_modules", None)  # the layers, where FSDP asks for them
 
     @property
     def mask_token_id(self) -> int:

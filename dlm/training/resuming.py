@@ -11,31 +11,83 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from dlm.files import read_json, write_json
+from dlm.training import processes
 from dlm.training.curves import Curves
+from dlm.training.stopping import StopRequest
 
 _MARK = "whole.json"
 
 
 class Saver(TrainerCallback):
-    """Saves the state of a training every so many seconds, at the next logging step.
+    """Saves the state of a training every so many seconds, and when it is asked to stop.
 
-    Between logging steps the Trainer holds sums that are not part of a saved state; at one, nothing is lost, so a
-    continued training logs the same curves.
+    Between two logging steps the Trainer holds a sum of losses that its own saved state has not: the mark has it, so
+    that a continued training logs the same curves.
 
     Args:
+        trainer: the Trainer; the callback is added to it.
         work: folder of the saved states.
         identity: digest of everything that decides the weights; a state of another training is not continued.
         seconds: least time between two states.
         curves: saved with each state.
+        stop: where a signal to stop is seen.
     """
 
-    def __init__(self, work: Path, identity: str, seconds: float, curves: Curves) -> None:
-        self.work, self.identity, self.seconds, self.curves = work, identity, seconds, curves
+    def __init__(
+        self, trainer: Any, work: Path, identity: str, seconds: float, curves: Curves, stop: StopRequest
+    ) -> None:
+        self.trainer, self.work, self.identity, self.seconds = trainer, work, identity, seconds
+        self.curves, self.stop = curves, stop
+        self.stopped = False
+        """Whether the training was left before its end."""
+        self._losses: dict[str, Any] = {}
         self._saved = time.monotonic()
+        trainer.add_callback(self)
+
+    def continue_training(self) -> str | None:
+        """Return the newest whole state of this very training and give the curves its records; None: start afresh.
+
+        Whatever else lies in the folder (states cut short, or of other settings) is removed.
+        """
+        found = processes.first_does(self._find)
+        if found is None:
+            return None
+        folder, mark = found
+        self.curves.restore(mark["records"], mark["times"], int(folder.name.split("-")[-1]))
+        self._losses = mark.get("losses", {})
+        return str(folder)
+
+    def _find(self) -> tuple[Path, dict[str, Any]] | None:
+        states = sorted(self.work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.split("-")[-1]))
+        marks = {folder: read_json(folder / _MARK) for folder in states if (folder / _MARK).is_file()}
+        own = [folder for folder in marks if marks[folder].get("identity") == self.identity]
+        if not own:
+            shutil.rmtree(self.work, ignore_errors=True)
+            return None
+        self._remove_all_but(own[-1])
+        return own[-1], marks[own[-1]]
+
+    def _remove_all_but(self, kept: Path) -> None:
+        for folder in self.work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+            if folder != kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._losses:
+            own = self._losses["sums"][args.process_index]
+            self.trainer._tr_loss += torch.tensor(own, dtype=torch.float32)
+            self.trainer._globalstep_last_logged = self._losses["since"]
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.global_step < state.max_steps and processes.anywhere(self.stop.name is not None):
+            control.should_save = self.stopped = True
 
     def on_log(
         self,
@@ -45,33 +97,24 @@ class Saver(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        unfinished = state.global_step < state.max_steps
-        if "loss" in (logs or {}) and unfinished and time.monotonic() - self._saved >= self.seconds:
+        if "loss" not in (logs or {}) or state.global_step >= state.max_steps:
+            return
+        if processes.first_does(lambda: time.monotonic() - self._saved >= self.seconds):
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        # Gathered from every process, each of which has by now written its part.
+        sums = processes.every(float(self.trainer._tr_loss))
+        mark = {
+            "identity": self.identity,
+            "records": self.curves.records,
+            "times": self.curves.times,
+            "losses": {"sums": sums, "since": self.trainer._globalstep_last_logged},
+        }
         folder = self.work / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        mark = {"identity": self.identity, "records": self.curves.records, "times": self.curves.times}
-        write_json(folder / _MARK, mark)
-        for other in self.work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-            if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
+        if processes.is_first():
+            write_json(folder / _MARK, mark)
+            self._remove_all_but(folder)
         self._saved = time.monotonic()
-
-
-def continue_from(work: Path, identity: str, curves: Curves) -> str | None:
-    """Return the newest whole state of this very training and give ``curves`` its records; None: start afresh.
-
-    Whatever else lies in ``work`` (states cut short, or of other settings) is removed.
-    """
-    found = None
-    for folder in sorted(work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.split("-")[-1])):
-        mark = read_json(folder / _MARK) if (folder / _MARK).is_file() else {}
-        if mark.get("identity") == identity:
-            found = (folder, mark)
-    if found is None:
-        shutil.rmtree(work, ignore_errors=True)
-        return None
-    folder, mark = found
-    curves.restore(mark["records"], mark["times"], int(folder.name.split("-")[-1]))
-    return str(folder)
+        if self.stopped:
+            control.should_training_stop = True

@@ -13,16 +13,19 @@ from typing import Any
 
 import torch
 
-from dlm.errors import DataError
+from dlm.errors import DataError, Interrupted
 from dlm.files import digest, replacing_folder, write_jsonl
-from dlm.models import Denoiser, pick_device, save_denoiser
+from dlm.models import Denoiser, save_denoiser
 from dlm.progress import Progress
 from dlm.settings import BD3LM, Autoregressive, ExecutionSettings, LoRA, Recipe, SamplerSettings
+from dlm.training import processes
+from dlm.training.checks import check_fit
 from dlm.training.curves import Curves, Watch
 from dlm.training.examples import Collator, Example, encode_rows
 from dlm.training.optimizer import make_optimizer
-from dlm.training.resuming import Saver, continue_from
-from dlm.training.trainer import DiffusionTrainer, training_arguments
+from dlm.training.resuming import Saver
+from dlm.training.stopping import StopRequest
+from dlm.training.trainer import DiffusionTrainer, micro_batch, training_arguments
 
 
 def train(
@@ -53,38 +56,64 @@ def train(
         sampler: stored as the checkpoint's own sampler settings.
         watch: called with each record of the curves as it is made.
 
+    Several processes (`torchrun`, `accelerate launch`) share each update; the first writes.
+
     Returns:
         The manifest.
 
     Raises:
         DataError: nothing to train on.
+        CheckpointError, SettingsError: model, tokenizer and recipe do not fit each other.
+        SetupError: a state or the checkpoint cannot be written; what was written before stays.
+        Interrupted: a signal asked the training to stop, and its state is saved.
         DlmError: the loss stopped being a number.
     """
     began = round(time.time(), 3)
     torch.set_num_threads(execution.threads)
-    denoiser.to(pick_device(execution.device)).train()
+    check_fit(denoiser, recipe)
+    processes.place(denoiser.train(), execution)
     examples = encode_rows(rows, denoiser.tokenizer, recipe)
     checks = encode_rows(held_out, denoiser.tokenizer, recipe)[: recipe.evaluation_rows]
     steps = count_steps(recipe, len(examples))
+    if processes.count() > 1:  # they add up in another order, so the bits are theirs
+        made_from = {**made_from, "processes": processes.count()}
     adapted = _adapt(denoiser, recipe.lora, seed)
-    with Progress(f"train {name}", steps) as progress:
-        curves = Curves(progress, watch)
-        trainer = _trainer(denoiser, examples, checks, recipe, out, steps, seed, execution, curves)
-        _run_to_the_end(trainer, _work_folder(out), digest(made_from), recipe.checkpoint_seconds, curves)
-    if adapted is not None:
-        denoiser.model = adapted.merge_and_unload()
-    conventions = dataclasses.replace(
-        denoiser.conventions,
-        objective=recipe.objective.kind,
-        block_size=recipe.objective.block_size if isinstance(recipe.objective, BD3LM) else None,
-        sampler=dataclasses.asdict(sampler) if sampler else None,
-    )
-    finished = Denoiser(denoiser.model, denoiser.tokenizer, conventions).eval()
-    with replacing_folder(out) as draft:
-        write_jsonl(draft / "curves.jsonl", curves.records)
-        clock = {"began": began, "times": curves.times, "ended": round(time.time(), 3)}
-        manifest = save_denoiser(finished, draft, name=name, made_from={**made_from, "steps": steps, "clock": clock})
-    shutil.rmtree(_work_folder(out), ignore_errors=True)
+    with StopRequest() as stop:
+        with Progress(f"train {name}", steps, quiet=not processes.is_first()) as progress:
+            curves = Curves(progress, watch)
+            trainer = _trainer(denoiser, examples, checks, recipe, out, steps, seed, execution, curves)
+            saver = Saver(trainer, _work_folder(out), digest(made_from), recipe.checkpoint_seconds, curves, stop)
+            whole = processes.without_weights((denoiser, adapted)) if trainer.is_fsdp_enabled else None
+            trainer.train(resume_from_checkpoint=saver.continue_training())
+        if saver.stopped:
+            processes.leave()
+            raise Interrupted(
+                f"train {name}: stopped by {stop.name or 'a signal to another process'} at step "
+                f"{trainer.state.global_step}/{steps}, state saved; run the same command again to continue"
+            )
+        if whole is not None:
+            denoiser, adapted = _filled(whole, trainer)
+
+        def finish() -> dict[str, Any]:
+            if adapted is not None:
+                denoiser.model = adapted.merge_and_unload()
+            conventions = dataclasses.replace(
+                denoiser.conventions,
+                objective=recipe.objective.kind,
+                block_size=recipe.objective.block_size if isinstance(recipe.objective, BD3LM) else None,
+                sampler=dataclasses.asdict(sampler) if sampler else None,
+            )
+            finished = Denoiser(denoiser.model, denoiser.tokenizer, conventions).eval()
+            with replacing_folder(out) as draft:
+                write_jsonl(draft / "curves.jsonl", curves.records)
+                clock = {"began": began, "times": curves.times, "ended": round(time.time(), 3)}
+                lineage = {**made_from, "steps": steps, "clock": clock}
+                manifest = save_denoiser(finished, draft, name=name, made_from=lineage)
+            shutil.rmtree(_work_folder(out), ignore_errors=True)
+            return manifest
+
+        manifest = processes.first_does(finish)
+        processes.leave()
     return manifest
 
 
@@ -107,8 +136,8 @@ def count_steps(recipe: Recipe, examples: int) -> int:
         return recipe.steps
     assert recipe.epochs is not None
     # As the Trainer counts: whole micro-batches, and the last update of an epoch may be a short one.
-    micro = recipe.micro_batch_size or recipe.batch_size
-    updates = math.ceil((examples // micro) / (recipe.batch_size // micro))
+    together = micro_batch(recipe) * processes.count()
+    updates = math.ceil((examples // together) / (recipe.batch_size // together))
     return max(1, math.ceil(recipe.epochs * updates))
 
 
@@ -125,10 +154,13 @@ def _adapt(denoiser: Denoiser, lora: LoRA | None, seed: int) -> Any:
         return get_peft_model(denoiser.model, config)
 
 
-def _run_to_the_end(trainer: DiffusionTrainer, work: Path, identity: str, seconds: float, curves: Curves) -> None:
-    """Train, from where an interrupted run of the same training was, if there is one."""
-    trainer.add_callback(Saver(work, identity, seconds, curves))
-    trainer.train(resume_from_checkpoint=continue_from(work, identity, curves))
+def _filled(whole: tuple[Denoiser, Any], trainer: DiffusionTrainer) -> tuple[Denoiser, Any]:
+    """Gather the weights that FSDP cut up, in the first process, and put them into the uncut modules."""
+    weights = trainer.accelerator.get_state_dict(trainer.model)
+    if processes.is_first():
+        whole[0].load_state_dict(weights, assign=True)
+        whole[0].model.tie_weights()
+    return whole
 
 
 def _trainer(
@@ -151,6 +183,7 @@ def _trainer(
         recipe=recipe,
         mask_token_id=denoiser.mask_token_id,
         noise_seed=seed,
+        filler_id=tokenizer.eos_token_id if train_filler else None,
         model=denoiser,
         args=training_arguments(recipe, _work_folder(out), steps, seed, execution),
         train_dataset=list(examples),

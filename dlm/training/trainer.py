@@ -4,37 +4,71 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from accelerate import PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from dlm.diffusion import Batch, TakesTargets, autoregressive_loss, bd3lm_loss, mdlm_loss, normalise, prepend_bos
 from dlm.errors import SettingsError, SetupError
 from dlm.models import Denoiser, require_pair_masks, use_flex_attention
 from dlm.settings import BD3LM, MLM, Autoregressive, ExecutionSettings, Recipe
+from dlm.training import processes
 
 _EVALUATION_STREAM = 1 << 40  # keeps the noise of held-out rows apart from that of training rows
 
 
 class DiffusionTrainer(Trainer):
-    """Computes the recipe's objective; everything else is the Trainer's."""
+    """Computes the recipe's objective; everything else is the Trainer's.
 
-    def __init__(self, *, recipe: Recipe, mask_token_id: int, noise_seed: int, **options: Any) -> None:
+    Neither the number of processes nor that of micro-batches changes the loss of an update: token counts and the length
+    of trained filler are those of the whole update.
+
+    Args:
+        recipe: objective and batches.
+        mask_token_id: id of the mask token.
+        noise_seed: seed of the noise.
+        filler_id: id of the filler that is trained; None: filler is ignored.
+        options: the Trainer's.
+    """
+
+    def __init__(
+        self, *, recipe: Recipe, mask_token_id: int, noise_seed: int, filler_id: int | None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.recipe, self.mask_token_id, self.noise_seed = recipe, mask_token_id, noise_seed
+        self.filler_id = filler_id
         denoiser = options["model"]
         self.bos = _bos_token(denoiser, recipe)
         self.flex = False
         if isinstance(recipe.objective, BD3LM):
             require_pair_masks(denoiser, "block diffusion")
             self.flex = use_flex_attention(denoiser)
+        if self.is_fsdp_enabled and recipe.muon is not None:
+            raise SettingsError("muon needs whole matrices, and FSDP cuts them; use DDP, or a recipe without muon")
         # The loss below divides by the counts of the whole update, so the Trainer must not divide by its micro-batches.
         self.model_accepts_loss_kwargs = True
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Make the accelerator; FSDP on CPUs, which accelerate passes over in silence, is switched on."""
+        super().create_accelerator_and_postprocess()
+        asked = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+        if asked and not self.is_fsdp_enabled and self.accelerator.distributed_type == DistributedType.MULTI_CPU:
+            self.accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+            for state in (self.accelerator.state, PartialState()):
+                state.distributed_type = DistributedType.FSDP
+            self.is_fsdp_enabled = True
 
     def compute_loss(
         self,
@@ -48,12 +82,24 @@ class DiffusionTrainer(Trainer):
         loss_BL = self._loss_map(model, inputs, trainable_BL)
         if not model.training or num_items_in_batch is None:
             loss = normalise(loss_BL, trainable_BL, self.recipe.normalisation)
-        elif self.recipe.normalisation == "token":
-            loss = loss_BL.sum() / num_items_in_batch
         else:
-            rows = loss_BL.shape[0]
-            loss = normalise(loss_BL, trainable_BL, self.recipe.normalisation) * rows / self.recipe.batch_size
+            if self.recipe.normalisation == "token":
+                loss = loss_BL.sum() / num_items_in_batch
+            else:
+                rows = loss_BL.shape[0]
+                loss = normalise(loss_BL, trainable_BL, self.recipe.normalisation) * rows / self.recipe.batch_size
+            if processes.count() > 1:  # DDP and FSDP average the gradients of the processes, whose losses are parts
+                loss = loss * processes.count()
         return (loss, {"loss": loss.detach()}) if return_outputs else loss
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
+        """Return the micro-batches of an update and its number of trainable tokens, over all processes."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.filler_id is None or (len(batches) == 1 and processes.count() == 1):
+            return batches, items
+        longest = int(max(processes.every(float(max(batch["tokens"].shape[1] for batch in batches)))))
+        batches = [_lengthened(batch, longest, self.filler_id) for batch in batches]
+        return batches, self._get_num_items_in_batch(batches, device)
 
     def _loss_map(self, model: nn.Module, inputs: dict[str, Tensor], trainable_BL: Tensor) -> Tensor:
         denoise = TakesTargets(model)
@@ -91,8 +137,66 @@ class DiffusionTrainer(Trainer):
         with torch.inference_mode():
             return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Measure the loss on the held-out rows; of several processes each takes its part of every batch."""
+        if processes.count() == 1:
+            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        assert isinstance(self.model, nn.Module) and isinstance(self.eval_dataset, list)
+        self.model.eval()
+        summed = torch.zeros((), device=self.args.device)
+        size = self.args.per_device_eval_batch_size * processes.count()
+        with torch.no_grad():
+            for begin in range(0, len(self.eval_dataset), size):
+                rows = self.eval_dataset[begin : begin + size]
+                summed += self._loss_of_whole_batch(rows) * len(rows)
+        metrics = {f"{metric_key_prefix}_loss": float(summed) / len(self.eval_dataset)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _loss_of_whole_batch(self, rows: list[Any]) -> Tensor:
+        assert self.data_collator is not None and isinstance(self.model, nn.Module)
+        size = self.args.per_device_eval_batch_size
+        begin = self.args.process_index * size
+        whole = self.data_collator(rows)
+        own = {key: value[begin : begin + size] for key, value in whole.items()}
+        if begin >= len(rows):  # nothing is left for this process, but sharded weights are used by all together
+            own = {key: value[:1] for key, value in whole.items()}
+            own["labels"] = torch.full_like(own["labels"], -100)
+        own = self._prepare_inputs(own)
+        trainable_BL = own["labels"] != -100
+        loss_BL = self._loss_map(self.model, own, trainable_BL)
+        if self.recipe.normalisation == "token":
+            loss, tokens = processes.total(torch.stack([loss_BL.sum(), trainable_BL.sum().to(loss_BL.dtype)]))
+            return loss / tokens.clamp(min=1)
+        share = loss_BL.shape[0] / len(rows)
+        return processes.total(normalise(loss_BL, trainable_BL, self.recipe.normalisation) * share)
+
+    def get_train_dataloader(self) -> Any:
+        """Return the training rows in an order that is a function of seed and epoch."""
+        loader = super().get_train_dataloader()
+        self.add_callback(_EpochOrder(loader, self.args.gradient_accumulation_steps))
+        return loader
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Save a state; what a full disk leaves of it is removed."""
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            shutil.rmtree(folder, ignore_errors=True)
+            reason = " ".join(str(error).split())[:200]
+            raise SetupError(
+                f"{folder.parent}: the state at step {self.state.global_step} cannot be saved ({reason}); the state "
+                "saved before is whole: free space and run the same command again"
+            ) from error
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Save the weights of an unfinished training, tied ones once."""
+        """Save the weights of an unfinished training, tied ones once; FSDP saves its own, beside the optimizer's."""
+        if self.is_fsdp_enabled or not self.args.should_save:
+            return
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         assert isinstance(self.model, nn.Module)
@@ -100,9 +204,39 @@ class DiffusionTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load what :meth:`_save` saved."""
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
         target = model or self.model
         assert isinstance(target, nn.Module)
         load_model(target, str(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME))
+
+
+class _EpochOrder(TrainerCallback):
+    """Tells the sampler of the rows which epoch begins: the Trainer's own way loses it in a continued training."""
+
+    def __init__(self, loader: Any, accumulation: int) -> None:
+        self.updates = max(1, math.ceil(len(loader) / accumulation))
+        sampler = loader.batch_sampler
+        while (inner := getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None)) is not None:
+            sampler = inner
+        self.sampler = sampler
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.sampler.set_epoch(state.global_step // self.updates)
+
+
+def _lengthened(batch: dict[str, Tensor], length: int, filler_id: int) -> dict[str, Tensor]:
+    """Add filler that is visible and trained, up to ``length``."""
+    more = (0, length - batch["tokens"].shape[1])
+    return {
+        **batch,
+        "tokens": F.pad(batch["tokens"], more, value=filler_id),
+        "labels": F.pad(batch["labels"], more, value=filler_id),
+        "attention": F.pad(batch["attention"], more, value=True),
+    }
 
 
 def _bos_token(denoiser: Denoiser, recipe: Recipe) -> int | None:
@@ -117,19 +251,34 @@ def _bos_token(denoiser: Denoiser, recipe: Recipe) -> int | None:
     return int(denoiser.tokenizer.bos_token_id)
 
 
+def micro_batch(recipe: Recipe) -> int:
+    """Return the sequences of a forward pass of one process.
+
+    Raises:
+        SettingsError: the update cannot be shared out evenly.
+    """
+    number = processes.count()
+    micro = recipe.micro_batch_size or max(1, recipe.batch_size // number)
+    if recipe.batch_size % (micro * number):
+        raise SettingsError(
+            f"batch_size {recipe.batch_size} cannot be shared out: it must be a multiple of {number} processes times "
+            f"{micro} sequences of a micro-batch"
+        )
+    return micro
+
+
 def training_arguments(
     recipe: Recipe, work: Path, steps: int, seed: int, execution: ExecutionSettings
 ) -> TrainingArguments:
     """Translate a recipe into the Trainer's arguments."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise SetupError("WORLD_SIZE is above 1, but trainings run in one process so far; start one process")
-    micro = recipe.micro_batch_size or recipe.batch_size
+    micro = micro_batch(recipe)
+    on_cpu = execution.device == "cpu" or not torch.cuda.is_available()
     arguments = TrainingArguments(
         output_dir=str(work),
         max_steps=steps,
         per_device_train_batch_size=micro,
         per_device_eval_batch_size=micro,
-        gradient_accumulation_steps=recipe.batch_size // micro,
+        gradient_accumulation_steps=recipe.batch_size // (micro * processes.count()),
         learning_rate=recipe.learning_rate,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(recipe.lr_schedule, recipe.lr_schedule),
         warmup_steps=recipe.warmup_ratio if recipe.warmup_ratio < 1 else steps,
@@ -139,7 +288,9 @@ def training_arguments(
         bf16=recipe.precision == "bf16",
         seed=seed,
         data_seed=seed,
-        use_cpu=execution.device == "cpu" or not torch.cuda.is_available(),
+        use_cpu=on_cpu,
+        ddp_backend="gloo" if on_cpu and processes.count() > 1 else None,
+        ddp_find_unused_parameters=False,
         logging_steps=max(1, steps // 50),
         eval_strategy="steps",
         eval_steps=max(1, math.ceil(steps / recipe.evaluations)),

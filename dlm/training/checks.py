@@ -1,0 +1,32 @@
+"""What must hold between a model, its tokenizer and a recipe before anything is computed."""
+
+from __future__ import annotations
+
+from dlm.errors import CheckpointError, SettingsError
+from dlm.models import Denoiser
+from dlm.settings import Recipe
+
+
+def check_fit(denoiser: Denoiser, recipe: Recipe) -> None:
+    """Refuse a tokenizer with tokens that the model does not know, and sequences longer than the model can read.
+
+    Raises:
+        CheckpointError: the tokenizer does not fit the model.
+        SettingsError: ``max_length`` is above the model's.
+    """
+    name = denoiser.model.config.name_or_path or denoiser.model.config.model_type
+    rows = int(denoiser.model.get_input_embeddings().weight.shape[0])
+    highest = max(*denoiser.tokenizer.get_vocab().values(), denoiser.mask_token_id)
+    if highest >= rows:
+        raise CheckpointError(
+            f"{name}: its tokenizer has the token id {highest}, but the model embeds {rows} tokens (0 to {rows - 1}); "
+            "the tokenizer is of another model, or the embedding was not enlarged: convert the checkpoint again"
+        )
+    longest = getattr(denoiser.model.config, "max_position_embeddings", None)
+    begins = int(getattr(recipe.objective, "bos", "as_given") == "prepend_when_shifted" and denoiser.shift)
+    if longest is not None and recipe.max_length + begins > longest:
+        more = " and the beginning token" if begins else ""
+        raise SettingsError(
+            f"{name}: max_length {recipe.max_length}{more} is longer than the model, which reads {longest} tokens; "
+            "lower the recipe's max_length"
+        )

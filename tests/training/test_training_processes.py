@@ -1,0 +1,123 @@
+"""Several processes share a training: the losses of one, a clear end when one dies, states that continue."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_project import checkpoint, command, curves, make_project, run, start
+
+from dlm.files import read_manifest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+# What an update is normalised by differs between the processes: tokens and lengths are uneven.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "token": {},
+    "sequence": {"normalisation": "sequence", "filler": "ignore", "micro_batch_size": 2},
+}
+
+
+def config(repository: Path, name: str) -> str:
+    return str(repository / "launch" / f"{name}.yaml")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[str, Path]:
+    """The same trainings in one process."""
+    made = {}
+    for variant, recipe in VARIANTS.items():
+        made[variant] = make_project(tmp_path_factory.mktemp(variant) / "one", repository, **recipe)
+        run(made[variant], command(1))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("variant", "launcher", "shards"),
+    [("token", "torchrun", ""), ("sequence", "torchrun", ""), ("token", "accelerate", "fsdp2")],
+)
+def test_two_processes_train_as_one(
+    alone: dict[str, Path], tmp_path: Path, repository: Path, variant: str, launcher: str, shards: str
+) -> None:
+    project = make_project(tmp_path / "two", repository, **VARIANTS[variant])
+    told = run(project, command(2, launcher, config(repository, shards)))
+    assert told.count("train small: 6/6 steps") == 1, "one process reports"
+    one, two = curves(alone[variant]), curves(project)
+    assert [sorted(record) for record in two] == [sorted(record) for record in one]
+    for here, there in zip(two, one, strict=True):
+        for key in here:
+            tolerance = 1e-5 if "loss" in key else 1e-4
+            assert here[key] == pytest.approx(there[key], rel=tolerance, abs=1e-8), (key, here, there)
+    weights = load_file(checkpoint(alone[variant]) / "model.safetensors")
+    for name, weight in load_file(checkpoint(project) / "model.safetensors").items():
+        torch.testing.assert_close(weight, weights[name], rtol=1e-4, atol=1e-5)
+    assert read_manifest(checkpoint(project))["made_from"]["processes"] == 2
+    assert not list(checkpoint(project).parent.glob(".*"))
+
+
+def states(project: Path) -> list[Path]:
+    return list(checkpoint(project).parent.glob(".small.work/checkpoint-*/whole.json"))
+
+
+def wait_for_a_state(process: subprocess.Popen[str], project: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not states(project):
+        assert process.poll() is None and time.monotonic() < deadline, "it ended before it saved a state"
+        time.sleep(0.01)
+
+
+def worker(process: subprocess.Popen[str], rank: int) -> int:
+    """Return the process id of a rank below a launcher."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            session = os.getsid(int(folder.name))
+        except (OSError, ProcessLookupError):
+            continue
+        # torchrun gives each worker a session of its own; the environment tells whose it is.
+        if f"RANK={rank}".encode() in environment and f"DLM_TEST={os.getpid()}".encode() in environment and session:
+            return int(folder.name)
+    raise AssertionError(f"no process of rank {rank}")
+
+
+def test_a_process_that_is_killed_ends_the_whole_job(tmp_path: Path, repository: Path) -> None:
+    project = make_project(tmp_path / "two", repository, steps=50_000, checkpoint_seconds=0)
+    process = start(project, command(2), DLM_TEST=str(os.getpid()))
+    wait_for_a_state(process, project)
+    os.kill(worker(process, 1), signal.SIGKILL)
+    began = time.monotonic()
+    told, _ = process.communicate(timeout=90)
+    assert process.returncode != 0
+    assert "SIGKILL" in told or "Signal 9" in told
+    assert time.monotonic() - began < 60
+    assert not checkpoint(project).exists() and states(project)
+
+
+@pytest.mark.parametrize("shards", ["ddp", "fsdp2"])
+def test_processes_that_are_told_to_stop_save_together_and_continue(
+    tmp_path: Path, repository: Path, shards: str
+) -> None:
+    """More than one epoch, so that the order of a later one is found again."""
+    recipe = {"steps": 200, "checkpoint_seconds": 0, "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}
+    if shards == "fsdp2":
+        recipe.pop("lora")
+    whole, stopped = (make_project(tmp_path / name, repository, **recipe) for name in ("whole", "stopped"))
+    launch = command(2, "accelerate", config(repository, shards))
+    run(whole, launch)
+    process = start(stopped, launch, DLM_TEST=str(os.getpid()))
+    wait_for_a_state(process, stopped)
+    os.kill(worker(process, 1), signal.SIGUSR1)  # one is told; all stop
+    told, _ = process.communicate(timeout=90)
+    assert process.returncode != 0 and "state saved; run the same command again" in told
+    assert "exitcode  : 75" in told.replace("exitcode : ", "exitcode  : ")
+    (state,) = states(stopped)
+    assert (state.parent / "pytorch_model_fsdp.bin").is_file() == (shards == "fsdp2")
+    assert "continues at" in run(stopped, launch)
+    assert read_manifest(checkpoint(stopped))["digest"] == read_manifest(checkpoint(whole))["digest"]

@@ -1,0 +1,147 @@
+"""A training that is asked to stop, or whose disk is full, can go on later as if nothing had been."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_project import checkpoint, command, make_project, run, start
+
+from dlm.cli.common import requeueable
+from dlm.errors import Interrupted, SetupError
+from dlm.files import read_manifest
+from dlm.training.stopping import StopRequest
+from dlm.training.trainer import DiffusionTrainer
+
+RECIPE = {"steps": 400, "checkpoint_seconds": 0, "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> str:
+    """The digest of the training that nothing stopped."""
+    project = make_project(tmp_path_factory.mktemp("whole") / "project", repository, **RECIPE)
+    run(project, command(1))
+    return str(read_manifest(checkpoint(project))["digest"])
+
+
+def states(project: Path) -> list[Path]:
+    return list(checkpoint(project).parent.glob(".small.work/checkpoint-*/whole.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_leaves_with_its_own_code_and_continues(
+    whole: str, tmp_path: Path, repository: Path, number: signal.Signals
+) -> None:
+    project = make_project(tmp_path / "project", repository, **RECIPE)
+    process = start(project, command(1))
+    while not states(project):
+        assert process.poll() is None
+        time.sleep(0.005)
+    began = time.monotonic()
+    process.send_signal(number)
+    told, _ = process.communicate(timeout=60)
+    seconds = time.monotonic() - began
+    print(f"{number.name}: left after {seconds:.1f} s")
+    assert process.returncode == 75 and seconds < 30
+    last = told.splitlines()[-1]
+    assert last.startswith(f"error: train small: stopped by {number.name} at step ") and "Traceback" not in told
+    assert len(states(project)) == 1 and not checkpoint(project).exists()
+    assert "continues at" in run(project, command(1))
+    assert read_manifest(checkpoint(project))["digest"] == whole
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_disk_that_fills_up_leaves_the_state_before(
+    whole: str, tmp_path: Path, repository: Path, small_disk: Path
+) -> None:
+    project = make_project(tmp_path / "project", repository, **RECIPE)
+    checkpoint(project).parent.symlink_to(small_disk)
+    ballast = small_disk / "ballast"
+    process = start(project, command(1))
+    while not states(project):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.002)
+    fill(ballast)
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "cannot be saved" in told.splitlines()[-1] and "Traceback" not in told
+    assert len(states(project)) == 1
+    ballast.unlink()
+    assert "continues at" in run(project, command(1))
+    assert read_manifest(checkpoint(project))["digest"] == whole
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with path.open("wb", buffering=0) as stream:
+        try:
+            while stream.write(b"0" * 4096):
+                pass
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+
+
+def test_what_a_full_disk_leaves_of_a_state_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_training_run import recipe
+    from test_training_run import run as train_here
+
+    saved: list[Path] = []
+
+    def full(self: Any, folder: str) -> None:
+        saved.append(Path(folder))
+        if len(saved) == 2:
+            (Path(folder) / "optimizer.pt").write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        torch.save(self.optimizer.state_dict(), Path(folder) / "optimizer.pt")
+        torch.save(self.lr_scheduler.state_dict(), Path(folder) / "scheduler.pt")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DiffusionTrainer, "_save_optimizer_and_scheduler", full)
+        with pytest.raises(SetupError, match=r"state at step 2 cannot be saved .*No space left.*free space"):
+            train_here(tmp_path / "m", recipe(checkpoint_seconds=0.0))
+    assert [path.name for path in (tmp_path / ".m.work").iterdir()] == ["checkpoint-1"]
+    train_here(tmp_path / "m", recipe(checkpoint_seconds=0.0))
+    train_here(tmp_path / "n", recipe())
+    assert read_manifest(tmp_path / "m")["digest"] == read_manifest(tmp_path / "n")["digest"]
+
+
+def test_before_and_after_the_updates_a_signal_ends_the_command_at_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    message = "train m: stopped by SIGTERM; run the same command again"
+    with pytest.raises(Interrupted, match=message) as caught, requeueable("train m"):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.exit_code == 75
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_during_the_updates_a_signal_is_remembered() -> None:
+    with StopRequest() as stop:
+        assert stop.name is None
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.name == "SIGUSR1"
+
+
+def test_75_is_what_sysexits_calls_a_temporary_failure() -> None:
+    assert Interrupted.exit_code == os.EX_TEMPFAIL
