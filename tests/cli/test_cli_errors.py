@@ -40,7 +40,7 @@ def dlm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["train", "llada-base", "--scale", "../x"], "unknown scale '../x': known"),
         (["train", ""], "has no checkpoint named '': known: "),
         (["prepare", "corpus", "--log", "params"], "params: Is a directory; make place or access for it"),
-        (["table", "table9"], "has no table named 'table9': did you mean 'table1'?"),
+        (["table", "tabel1"], "has no table named 'tabel1': did you mean 'table1'?"),
     ],
 )
 def test_a_wrong_name_is_one_line(project: Path, arguments: list[str], message: str) -> None:
