@@ -11,10 +11,22 @@ min_version("9.27")
 
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/locks.smk"
+include: "workflow/rules/memory.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/checkpoints.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
+
+
+# What the stages of dvc.yaml ask for: all that a table needs of a step, such as `table1_checkpoints`.
+for table in PLAN.params.tables:
+    for step in ("data", "checkpoints", "responses"):
+
+        rule:
+            name:
+                f"{table}_{step}"
+            input:
+                [path for name in PLAN.products(table)[step] for path in PLAN.outputs(step, name)],
 
 
 rule all:

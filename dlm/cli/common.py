@@ -16,15 +16,15 @@ from dlm.errors import Interrupted, SettingsError, SetupError
 from dlm.params import Plan, load_plan
 from dlm.progress import log_to
 
+scale_option = click.option(
+    "--scale", default="tiny", show_default=True, help="Which params file: params/<scale>.yaml."
+)
+log_option = click.option("--log", type=click.Path(path_type=Path), help="Also write progress to this file.")
+
 
 def pipeline_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of every pipeline step."""
-    function = click.option("--log", type=click.Path(path_type=Path), help="Also write progress to this file.")(
-        function
-    )
-    return click.option("--scale", default="tiny", show_default=True, help="Which params file: params/<scale>.yaml.")(
-        function
-    )
+    return scale_option(log_option(function))
 
 
 def enter_project() -> Path:

@@ -18,8 +18,9 @@ from dlm.cli.common import (
     pipeline_options,
     requeueable,
 )
+from dlm.cli.planning import PLANNING
 from dlm.errors import SettingsError
-from dlm.params import Plan
+from dlm.params import Plan, code_digest, stamped
 from dlm.progress import say
 
 
@@ -28,7 +29,7 @@ from dlm.progress import say
 @pipeline_options
 def prepare(name: str, scale: str, log: Path | None) -> None:
     """Prepare the data set, test set or tokenizer NAME."""
-    with pipeline(scale, log) as plan:
+    with pipeline(scale, log) as plan, stamped(plan, "data", name):
         from dlm.data import prepare as prepare_data
 
         settings = plan.entry("data", name)
@@ -67,9 +68,13 @@ def train(name: str, scale: str, log: Path | None) -> None:
             dataset=" + ".join(data),
             seed=plan.params.seed,
             threads=plan.params.execution.threads,
+            source=code_digest("checkpoints"),
         )
-        shown = live_training(scale, name, made_from, plan.layout.root.absolute())
-        with shown if is_first_process() else contextlib.nullcontext() as watch:
+        with contextlib.ExitStack() as stack:
+            watch = None
+            if is_first_process():
+                stack.enter_context(stamped(plan, "checkpoints", name))
+                watch = stack.enter_context(live_training(scale, name, made_from, plan.layout.root.absolute()))
             run_training(
                 name,
                 start,
@@ -115,7 +120,7 @@ def convert(
     if dest is None:
         if back or revision or any(value is not None for value in asked.values()):
             raise click.UsageError("--revision, --shift, --objective, --block-size and --back need a DEST")
-        with pipeline(scale, log) as plan:
+        with pipeline(scale, log) as plan, stamped(plan, "checkpoints", source):
             convert_planned(source, plan)
         return
     with logged(log):
@@ -141,15 +146,17 @@ def sample(name: str | None, model: Path | None, prompt: str | None, seed: int, 
     if name is None or model is not None:
         raise click.UsageError("give the NAME of a checkpoint, or --model DIR and --prompt TEXT")
     with pipeline(scale, log) as plan:
-        from dlm.evaluation import sample_cells
+        from dlm.evaluation import RECORDS, sample_cells
 
-        manifest = sample_cells(
-            _cells(plan, name),
-            checkpoint_dir=plan.layout.folder("checkpoints", name),
-            data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
-            out_dir=plan.layout.folder("responses", name),
-            execution=plan.params.execution,
-        )
+        cells, folder = _cells(plan, name), plan.layout.folder("responses", name)
+        with stamped(plan, "responses", name, forget=lambda: (folder / RECORDS).unlink(missing_ok=True)):
+            manifest = sample_cells(
+                cells,
+                checkpoint_dir=plan.layout.folder("checkpoints", name),
+                data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
+                out_dir=folder,
+                execution=plan.params.execution,
+            )
         say(f"sample {name}: {len(manifest['made_from']['settings'])} cells recorded")
 
 
@@ -158,7 +165,7 @@ def sample(name: str | None, model: Path | None, prompt: str | None, seed: int, 
 @pipeline_options
 def score(name: str, scale: str, log: Path | None) -> None:
     """Score the recorded responses of the checkpoint NAME with lm-eval."""
-    with pipeline(scale, log) as plan:
+    with pipeline(scale, log) as plan, stamped(plan, "scores", name):
         from dlm.evaluation import score_cells
 
         scores = score_cells(
@@ -178,7 +185,7 @@ def score(name: str, scale: str, log: Path | None) -> None:
 @pipeline_options
 def table(name: str, scale: str, log: Path | None) -> None:
     """Make the table NAME from scores."""
-    with pipeline(scale, log) as plan:
+    with pipeline(scale, log) as plan, stamped(plan, "tables", name):
         from dlm.analysis import write_table
 
         path = write_table(name, plan)
@@ -214,7 +221,7 @@ def ui(scales: tuple[str, ...], port: int | None) -> None:
     serve(root, scales, port)
 
 
-VERBS = (prepare, train, convert, sample, score, table, runs)
+VERBS = (prepare, train, convert, sample, score, table, runs, *PLANNING)
 
 
 def _cells(plan: Plan, name: str) -> Any:

@@ -10,6 +10,7 @@ if not sys.stderr.isatty():
     # lm-eval draws tqdm bars without asking; tqdm reads this once, at its own import.
     os.environ.setdefault("TQDM_DISABLE", "1")
 
+from dlm.evaluation.records import RECORDS
 from dlm.evaluation.run import sample_cells, score_cells
 
-__all__ = ["sample_cells", "score_cells"]
+__all__ = ["RECORDS", "sample_cells", "score_cells"]

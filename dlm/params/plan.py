@@ -27,6 +27,8 @@ from dlm.settings import (
     TrainedCheckpoint,
 )
 
+TABLE_SUFFIXES = (".csv", ".md", ".lineage.json")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -198,19 +200,59 @@ class Plan:
         """Names of the checkpoints of a kind (`train`, `convert`, `hub`)."""
         return [name for name, entry in self.params.checkpoints.items() if entry.kind == kind]
 
-    def digest(self, section: str, name: str) -> str:
-        """Digest of every setting that the named entry's product depends on: a change of it re-runs the step."""
+    def inputs(self, step: str, name: str) -> list[str]:
+        """Files that a step's product ``name`` is made from."""
+        if step == "data":
+            return self.data_inputs(name)
+        if step == "checkpoints":
+            return self.checkpoint_inputs(name)
+        if step == "responses":
+            return self.evaluation_inputs(name)
+        if step == "scores":
+            return [self.layout.manifest("responses", name), *self.evaluation_inputs(name)]
+        return self.table_inputs(name)
+
+    def outputs(self, step: str, name: str) -> list[str]:
+        """Files that stand for a step's product ``name``."""
+        if step == "tables":
+            return [str(self.layout.tables / f"{name}{suffix}") for suffix in TABLE_SUFFIXES]
+        return [self.layout.manifest(step, name)]
+
+    def products(self, *tables: str) -> dict[str, list[str]]:
+        """Names of all that tables (all of them, if none is named) need: by step, each after what it is made from."""
+        asked = tables or tuple(self.params.tables)
+        found: dict[str, list[str]] = {step: [] for step in ("data", "checkpoints", "responses", "scores")}
+        for table in asked:
+            for path in self.table_inputs(table):
+                self._gather(Path(path), found)
+        return {**found, "tables": list(asked)}
+
+    def _gather(self, file: Path, found: dict[str, list[str]]) -> None:
+        """Put the product that a file stands for, and before it those that it is made from, into ``found``."""
+        if not file.is_relative_to(self.layout.base):
+            return  # nothing that a step makes
+        step, *names = file.relative_to(self.layout.base).parent.parts
+        if (name := "/".join(names)) in found[step]:
+            return
+        for path in self.inputs(step, name):
+            self._gather(Path(path), found)
+        found[step].append(name)
+
+    def digest(self, step: str, name: str) -> str:
+        """Digest of every setting that a step's product ``name`` depends on: a change of it re-runs the step."""
+        if step in ("responses", "scores"):
+            return self.cells_digest(name)
         params = self.params
-        entry = self.entry(section, name)
+        entry = self.entry(step, name)
         parts: list[Any] = [dataclasses.asdict(entry)]
-        if section == "data":
+        if step == "data":
             parts.append(dataclasses.asdict(params.problems))
-        if section == "checkpoints":
+        if step == "checkpoints":
             parts += [params.seed, params.execution.threads]
             if isinstance(entry, TrainedCheckpoint):
                 parts.append(dataclasses.asdict(params.recipes[entry.recipe]))
                 parts.append(dataclasses.asdict(params.samplers[entry.sampler]) if entry.sampler else None)
-        if section == "tables":
+        if step == "tables":
             parts += [params.meaningless, [dataclasses.asdict(params.tasks[task]) for task in entry.tasks]]
         return digest(parts)
 

@@ -9,7 +9,7 @@ def names_of(*kinds):
 
 rule train:
     input:
-        lambda w: PLAN.checkpoint_inputs(w.name),
+        inputs_of("checkpoints"),
     output:
         made("checkpoints"),
     log:
@@ -21,6 +21,7 @@ rule train:
         gpu=PLAN.gpus,
     params:
         settings=lambda w: PLAN.digest("checkpoints", w.name),
+        code=lambda w: code_digest("checkpoints"),
     message:
         "train {wildcards.name}"
     shell:
@@ -29,7 +30,7 @@ rule train:
 
 rule convert:
     input:
-        lambda w: PLAN.checkpoint_inputs(w.name),
+        inputs_of("checkpoints"),
     output:
         made("checkpoints"),
     log:
@@ -38,6 +39,7 @@ rule convert:
         name=names_of("convert", "hub"),
     params:
         settings=lambda w: PLAN.digest("checkpoints", w.name),
+        code=lambda w: code_digest("checkpoints"),
     message:
         "convert {wildcards.name}"
     shell:

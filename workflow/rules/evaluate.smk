@@ -3,7 +3,7 @@
 
 rule sample:
     input:
-        lambda w: PLAN.evaluation_inputs(w.name),
+        inputs_of("responses"),
     output:
         made("responses"),
     log:
@@ -12,7 +12,8 @@ rule sample:
     resources:
         gpu=PLAN.gpus,
     params:
-        settings=lambda w: PLAN.cells_digest(w.name),
+        settings=lambda w: PLAN.digest("responses", w.name),
+        code=lambda w: code_digest("responses"),
     message:
         "sample {wildcards.name}"
     shell:
@@ -21,14 +22,14 @@ rule sample:
 
 rule score:
     input:
-        responses=made("responses"),
-        data=lambda w: PLAN.evaluation_inputs(w.name)[1:],
+        inputs_of("scores"),
     output:
         made("scores"),
     log:
         log_of("score"),
     params:
-        settings=lambda w: PLAN.cells_digest(w.name),
+        settings=lambda w: PLAN.digest("scores", w.name),
+        code=lambda w: code_digest("scores"),
     message:
         "score {wildcards.name}"
     shell:

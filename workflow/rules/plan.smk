@@ -4,10 +4,12 @@ import os
 import shlex
 import sys
 
-from dlm.analysis.publish import drop_stale
+from dlm.analysis.publish import drop_stale, is_current
 from dlm.cli import keep_caches_inside
 from dlm.errors import DlmError
-from dlm.params import NAME, load_plan
+from dlm.files import sha256_file
+from dlm.params import NAME, code_digest, load_plan
+from dlm.params.stamps import read_stamp, remembered
 
 keep_caches_inside(Path.cwd())
 

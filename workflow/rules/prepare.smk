@@ -3,13 +3,14 @@
 
 rule prepare:
     input:
-        lambda w: PLAN.data_inputs(w.name),
+        inputs_of("data"),
     output:
         made("data"),
     log:
         log_of("prepare"),
     params:
         settings=lambda w: PLAN.digest("data", w.name),
+        code=lambda w: code_digest("data"),
     message:
         "prepare {wildcards.name}"
     shell:

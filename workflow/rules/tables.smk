@@ -1,14 +1,19 @@
 # A table of the scale, and its published copy in results/tables.
 
-SUFFIXES = (".csv", ".md", ".lineage.json")
-
 
 def scale_tables(wildcards):
     """The scale's own table, read when the published one is asked for: a stale published copy is dropped first."""
+    made = PLAN.outputs("tables", wildcards.name)
     # However it came to be there, a copy that is not this scale's table must not survive being asked for.
     if runs_jobs():
         drop_stale(PLAN.layout.tables, PLAN.layout.published, [wildcards.name])
-    return [str(PLAN.layout.tables / f"{wildcards.name}{suffix}") for suffix in SUFFIXES]
+    if workflow.is_main_process:
+        copies = [str(PLAN.layout.published / Path(path).name) for path in made]
+        if is_current(PLAN.layout.tables, wildcards.name, PLAN.layout.published):
+            remember(copies, [SCALE], {path: sha256_file(path) for path in made})
+        else:
+            remember(copies, ["unknown"], {})
+    return made
 
 
 def scores_of_table(wildcards):
@@ -16,7 +21,7 @@ def scores_of_table(wildcards):
     try:
         if runs_jobs():
             PLAN.refuse_unsafe(PLAN.entry("tables", wildcards.name).tasks)
-        return PLAN.table_inputs(wildcards.name)
+        return inputs_of("tables")(wildcards)
     except DlmError as error:
         refuse(error)
 
@@ -25,11 +30,12 @@ rule table:
     input:
         scores_of_table,
     output:
-        expand(str(PLAN.layout.tables / "{{name}}{suffix}"), suffix=SUFFIXES),
+        PLAN.outputs("tables", "{name}"),
     log:
         log_of("table"),
     params:
         settings=lambda w: PLAN.digest("tables", w.name),
+        code=lambda w: code_digest("tables"),
     message:
         "table {wildcards.name}"
     shell:
@@ -40,7 +46,7 @@ rule publish:
     input:
         scale_tables,
     output:
-        expand(str(PLAN.layout.published / "{{name}}{suffix}"), suffix=SUFFIXES),
+        [str(PLAN.layout.published / Path(path).name) for path in PLAN.outputs("tables", "{name}")],
     localrule: True
     params:
         scale=SCALE,
