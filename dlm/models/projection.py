@@ -48,7 +48,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     With p the probabilities and e the targets' unit vectors, the gradient of the hidden state n is g_n (p_n - e_n) W:
     known up to the incoming g_n. That of W is the sum of g_n (p_n - e_n) h_n, which needs g before the sum: it is made
-    with the weights as g, and made anew where g turns out to be something else.
+    with the weights as g, and made anew where g turns out to be something else. The scaling of p and the e, which has a
+    single entry, are applied to the small side of each product, so that few passes go over a chunk.
     """
 
     @staticmethod
@@ -62,10 +63,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         summed = _Sums(weight_VD, bias_V, wants_weight, wants_bias)
         for begin in range(0, len(targets_N), chunk):
             part = slice(begin, begin + chunk)
-            error_VC, nll_N[part] = _error(hidden_ND[part], weight_VD, bias_V, targets_N[part])
+            targets_C = targets_N[part]
+            scaled_VC, total_C, nll_N[part] = _exponentials(hidden_ND[part], weight_VD, bias_V, targets_C)
             if grad_ND is not None:
-                grad_ND[part] = error_VC.to(weight_VD.dtype).T @ weight_VD
-            summed.add(error_VC, weights_N[part], hidden_ND[part])
+                expected_CD = (scaled_VC.T @ weight_VD).float() / total_C[:, None]
+                grad_ND[part] = (expected_CD - weight_VD[targets_C]).to(grad_ND.dtype)
+            summed.add(scaled_VC, total_C, targets_C, weights_N[part], hidden_ND[part])
         context.save_for_backward(
             hidden_ND, weight_VD, bias_V, targets_N, weights_N, grad_ND, summed.weight_VD, summed.bias_V
         )
@@ -88,8 +91,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             summed = _Sums(weight_VD, bias_V, made_VD is not None, made_V is not None)
             for begin in range(0, len(targets_N), context.chunk):
                 part = slice(begin, begin + context.chunk)
-                error_VC, _ = _error(hidden_ND[part], weight_VD, bias_V, targets_N[part])
-                summed.add(error_VC, g_N[part], hidden_ND[part])
+                scaled_VC, total_C, _ = _exponentials(hidden_ND[part], weight_VD, bias_V, targets_N[part])
+                summed.add(scaled_VC, total_C, targets_N[part], g_N[part], hidden_ND[part])
             made_VD, made_V = summed.weight_VD, summed.bias_V
         made_VD = None if made_VD is None else (made_VD * factor).to(weight_VD.dtype)
         made_V = None if made_V is None or bias_V is None else (made_V * factor).to(bias_V.dtype)
@@ -103,23 +106,24 @@ class _Sums:
         self.weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
         self.bias_V = torch.zeros_like(bias_V, dtype=torch.float32) if wants_bias and bias_V is not None else None
 
-    def add(self, error_VC: Tensor, g_C: Tensor, hidden_CD: Tensor) -> None:
-        """Add a chunk, whose error is multiplied by ``g_C`` in place."""
-        if self.weight_VD is None and self.bias_V is None:
-            return
-        error_VC.mul_(g_C)
+    def add(self, scaled_VC: Tensor, total_C: Tensor, targets_C: Tensor, g_C: Tensor, hidden_CD: Tensor) -> None:
+        """Add a chunk: what :func:`_exponentials` made of it, and the incoming gradients."""
         if self.bias_V is not None:
-            self.bias_V += error_VC.sum(1)
-        if self.weight_VD is None:
-            return
-        if hidden_CD.dtype == torch.float32:
-            self.weight_VD.addmm_(error_VC, hidden_CD)
-        else:
-            self.weight_VD += error_VC.to(hidden_CD.dtype) @ hidden_CD
+            self.bias_V += scaled_VC.float() @ (g_C / total_C)
+            self.bias_V.index_add_(0, targets_C, -g_C)
+        if self.weight_VD is not None:
+            part_CD = hidden_CD.float() * (g_C / total_C)[:, None]
+            if scaled_VC.dtype == torch.float32:
+                self.weight_VD.addmm_(scaled_VC, part_CD)
+            else:
+                self.weight_VD += scaled_VC @ part_CD.to(scaled_VC.dtype)
+            self.weight_VD.index_add_(0, targets_C, -g_C[:, None] * hidden_CD.float())
 
 
-def _error(hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_C: Tensor) -> tuple[Tensor, Tensor]:
-    """Return probabilities less the targets' unit vectors, float32 [V, C], and the cross-entropy, float32 [C].
+def _exponentials(
+    hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_C: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return exp(logits - largest) [V, C] as the weights' type, its sum and the cross-entropy, float32 [C].
 
     The vocabulary comes first: matrix products over it are faster so on a CPU.
     """
@@ -127,9 +131,6 @@ def _error(hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_
     if bias_V is not None:
         logits_VC += bias_V.float()[:, None]
     logits_VC -= logits_VC.amax(0)
-    at_1C = targets_C[None]
-    wanted_C = logits_VC.gather(0, at_1C)[0]
+    wanted_C = logits_VC.gather(0, targets_C[None])[0]
     total_C = logits_VC.exp_().sum(0)
-    logits_VC /= total_C
-    logits_VC.scatter_add_(0, at_1C, torch.full_like(logits_VC[:1], -1.0))
-    return logits_VC, total_C.log() - wanted_C
+    return logits_VC.to(weight_VD.dtype), total_C, total_C.log() - wanted_C

@@ -53,13 +53,13 @@ def test_chunks_give_the_loss_and_gradients_of_all_logits(
 
 def test_a_right_hint_saves_the_second_look(chunks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
-    error = projection._error
+    exponentials = projection._exponentials
 
     def counted(hidden: torch.Tensor, *rest: Any) -> Any:
         looks.append(len(hidden))
-        return error(hidden, *rest)
+        return exponentials(hidden, *rest)
 
-    monkeypatch.setattr(projection, "_error", counted)
+    monkeypatch.setattr(projection, "_exponentials", counted)
     model, hidden, weight = Headed(False, False), torch.randn(11, 6), torch.rand(11)
     for told, expected in ((weight, 11), (weight.flip(0), 22)):
         looks.clear()
