@@ -51,7 +51,7 @@ def prepare(name: str, scale: str, log: Path | None) -> None:
 def train(name: str, scale: str, log: Path | None) -> None:
     """Train the checkpoint NAME by its recipe; docs/training.md says how several processes share it."""
     with requeueable(f"train {name}"), pipeline(scale, log if is_first_process() else None) as plan:
-        from dlm.data import load_joined
+        from dlm.data import LazyRows, load_joined
         from dlm.settings import TrainedCheckpoint
         from dlm.tracking import live_training
         from dlm.training import train as run_training
@@ -59,7 +59,8 @@ def train(name: str, scale: str, log: Path | None) -> None:
         entry = of_kind(plan, name, TrainedCheckpoint, "train")
         recipe = plan.params.recipes[entry.recipe]
         data = {dataset: plan.layout.folder("data", dataset) for dataset in entry.datasets}
-        start, parents = _start(plan, entry.start)
+        start, parents = _start(plan, entry.start, four_bit=recipe.four_bit)
+        load = LazyRows if recipe.streaming else load_joined
         made_from = lineage(
             {**parents, **{dataset: _digest_of(folder) for dataset, folder in data.items()}},
             recipe,
@@ -78,7 +79,7 @@ def train(name: str, scale: str, log: Path | None) -> None:
             run_training(
                 name,
                 start,
-                load_joined([*data.values()], "train"),
+                load([*data.values()], "train"),
                 load_joined([*data.values()], "held_out"),
                 recipe,
                 out=plan.layout.folder("checkpoints", name),
@@ -232,13 +233,15 @@ def _cells(plan: Plan, name: str) -> Any:
     return cells
 
 
-def _start(plan: Plan, start: Any) -> tuple[Any, dict[str, str]]:
+def _start(plan: Plan, start: Any, *, four_bit: bool) -> tuple[Any, dict[str, str]]:
     """Load or make what a training starts from; return it with the digests of its parents."""
     from dlm.models import load_denoiser, load_tokenizer, make_denoiser
 
     if isinstance(start, str):
-        denoiser = load_denoiser(plan.layout.folder("checkpoints", start))
+        denoiser = load_denoiser(plan.layout.folder("checkpoints", start), four_bit=four_bit)
         return denoiser, {start: denoiser.digest}
+    if four_bit:
+        raise SettingsError("four_bit needs a checkpoint to start from, not random weights")
     folder = Path(plan.tokenizer_manifest(start.tokenizer)).parent
     digest = _digest_of(folder, verify=True)
     made = make_denoiser(

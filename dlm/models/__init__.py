@@ -9,9 +9,10 @@ from dlm.models.making import make_denoiser
 from dlm.models.opening import open_attention
 from dlm.models.probing import is_bidirectional
 from dlm.models.restoring import convert_back
-from dlm.models.storing import load_denoiser, load_tokenizer, pick_device, save_denoiser
+from dlm.models.storing import ADAPTER, load_denoiser, load_tokenizer, pick_device, save_denoiser
 
 __all__ = [
+    "ADAPTER",
     "Conventions",
     "Denoiser",
     "Prefix",

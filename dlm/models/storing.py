@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from dlm.errors import CheckpointError, SetupError
 from dlm.files import MANIFEST, read_json, read_manifest, write_manifest
 from dlm.models.conventions import read_conventions
 from dlm.models.denoiser import Denoiser
+from dlm.models.quantising import four_bit_options
 from dlm.settings import ExecutionSettings
 
 
@@ -39,17 +41,28 @@ def load_tokenizer(folder: str | Path) -> Any:
     return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
 
 
-def load_denoiser(folder: str | Path, execution: ExecutionSettings | None = None, *, verify: bool = True) -> Denoiser:
+ADAPTER = "adapter"
+"""Folder of a checkpoint's adapters that were not merged into its weights."""
+
+
+def load_denoiser(
+    folder: str | Path,
+    execution: ExecutionSettings | None = None,
+    *,
+    verify: bool = True,
+    four_bit: bool = False,
+) -> Denoiser:
     """Load a checkpoint folder made by this project.
 
     Args:
         folder: with config, weights, tokenizer and manifest.
         execution: dtype, device and threads; None: float32 on the CPU, threads untouched.
         verify: check every file against the manifest first.
+        four_bit: hold the weights in 4 bits, on the GPU; for training adapters.
 
     Raises:
         CheckpointError: not a checkpoint of this project, or damaged; the message names the file.
-        SetupError: the device is not here.
+        SetupError: the device is not here, or what 4 bits need.
     """
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
     from transformers.utils import logging
@@ -60,10 +73,13 @@ def load_denoiser(folder: str | Path, execution: ExecutionSettings | None = None
         raise CheckpointError(f"{folder}: no {MANIFEST} in it; make the checkpoint with `dlm train` or `dlm convert`")
     manifest = read_manifest(folder, verify=verify)
     dtype = getattr(torch, execution.dtype) if execution else torch.float32
+    options = four_bit_options() if four_bit else {}
     try:
         declared = read_json(folder / "config.json").get("architectures") or [""]
         loader: Any = AutoModelForMaskedLM if declared[0].endswith("ForMaskedLM") else AutoModelForCausalLM
-        model: Any = loader.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+        model: Any = loader.from_pretrained(str(folder), dtype=dtype, local_files_only=True, **options)
+        if (folder / ADAPTER / "adapter_config.json").is_file():
+            model.load_adapter(str(folder / ADAPTER))
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     if execution:
@@ -88,8 +104,7 @@ def save_denoiser(denoiser: Denoiser, folder: Path, *, name: str, made_from: Map
     try:
         denoiser.model.save_pretrained(str(folder))
         denoiser.tokenizer.save_pretrained(str(folder))
-    except OSError as error:
-        raise SetupError(
-            f"{folder}: cannot be written ({error.strerror or error}); free space and run again"
-        ) from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SetupError(f"{folder}: cannot be written ({reason}); free space and run again") from error
     return write_manifest(folder, kind="checkpoint", name=name, made_from=made_from)

@@ -14,7 +14,7 @@ _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
 @dataclass(frozen=True, kw_only=True)
 class LoRA:
-    """Low-rank adapters (arXiv 2106.09685) in place of full finetuning; merged into the weights at the end."""
+    """Low-rank adapters (arXiv 2106.09685) in place of full finetuning."""
 
     __pydantic_config__ = _STRICT
     rank: int
@@ -25,6 +25,10 @@ class LoRA:
     """Dropout probability on the adapter's input (0 to 1)."""
     targets: str | tuple[str, ...] = "all-linear"
     """Names of the adapted linear layers, or `all-linear` (all but the output head)."""
+    merge: bool = True
+    """True: the adapters are added to the weights at the end; False: they stay apart, in `adapter/` beside them."""
+    train_mask_embedding: bool = False
+    """Also train the mask token's embedding: for checkpoints that got their mask token by conversion."""
 
     def __post_init__(self) -> None:
         at_least("rank", self.rank, 1)
@@ -87,6 +91,16 @@ class Recipe:
     """Muon for the hidden matrices; None: AdamW for every weight."""
     lora: LoRA | None = None
     """Adapters instead of full finetuning."""
+    four_bit: bool = False
+    """Hold the frozen weights in 4 bits (nf4, double quantisation) while adapters are trained; needs lora and a GPU."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, more time."""
+    group_by_length: bool = False
+    """Put rows of similar length into a batch, so that there is less filler."""
+    packing: bool = False
+    """Put several sequences into a row of max_length, each seeing itself only; texts are then not joined."""
+    streaming: bool = False
+    """Read and encode rows when they are used, instead of holding them in memory; the batches are the same."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of the forward and backward pass."""
     evaluations: int = 4
@@ -103,6 +117,10 @@ class Recipe:
             at_least(name, getattr(self, name), 1)
         if self.filler == "eos_to_block":
             self._check_blocks()
+        if self.packing:
+            self._check_packing()
+        if self.four_bit and self.lora is None:
+            raise SettingsError("four_bit holds weights that are not trained, so it needs lora")
         if self.steps is not None:
             at_least("steps", self.steps, 1)
         if self.epochs is not None:
@@ -117,6 +135,12 @@ class Recipe:
             raise SettingsError(
                 f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}"
             )
+
+    def _check_packing(self) -> None:
+        if isinstance(self.objective, BD3LM):
+            raise SettingsError("packing cannot be combined with objective kind bd3lm, which has its own mask of pairs")
+        if self.filler != "ignore":
+            raise SettingsError(f"packing leaves no filler to train: use filler: ignore, not {self.filler}")
 
     def _check_blocks(self) -> None:
         if not isinstance(self.objective, BD3LM):

@@ -15,6 +15,13 @@ def check_fit(denoiser: Denoiser, recipe: Recipe) -> None:
         SettingsError: ``max_length`` is above the model's.
     """
     name = denoiser.model.config.name_or_path or denoiser.model.config.model_type
+    if getattr(denoiser.model, "_hf_peft_config_loaded", False):
+        raise CheckpointError(
+            f"{name}: its adapters are not merged into its weights, so it cannot be trained further; make it with "
+            "lora: {merge: true}"
+        )
+    if recipe.packing and "roberta" in denoiser.model.config.model_type:
+        raise CheckpointError(f"{name}: packing restarts positions at 0, and RoBERTa counts them from its padding id")
     rows = int(denoiser.model.get_input_embeddings().weight.shape[0])
     highest = max(*denoiser.tokenizer.get_vocab().values(), denoiser.mask_token_id)
     if highest >= rows:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlm.errors import DataError, SettingsError
-from dlm.settings import BD3LM, Recipe
+from dlm.settings import BD3LM, Autoregressive, Recipe
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,16 @@ class Example:
     """Tokens at the beginning that are neither masked nor counted."""
 
 
-def encode_rows(rows: Iterable[Mapping[str, Any]], tokenizer: Any, recipe: Recipe) -> list[Example]:
+def encode_rows(
+    rows: Iterable[Mapping[str, Any]], tokenizer: Any, recipe: Recipe, *, of: str = "training rows"
+) -> list[Example]:
     """Turn prepared rows into examples.
 
     Texts are joined, an end-of-text token after each, and cut into pieces of ``recipe.max_length``; the incomplete tail
-    is dropped, as in pretraining. Chats are one example each; a response that is too long is cut on the right, and a
-    row whose prompt leaves no room is dropped. With ``filler: eos_to_block``, end tokens that belong to the response
-    follow, up to a whole number of blocks.
+    is dropped, as in pretraining. With ``packing`` they are not joined: each is cut by itself, and its tail stays.
+    Chats are one example each; a response that is too long is cut on the right, and a row whose prompt leaves no room,
+    or that has no response, is dropped. With ``filler: eos_to_block``, end tokens that belong to the response follow,
+    up to a whole number of blocks. ``of`` names the rows in errors.
 
     Raises:
         DataError: nothing is left to train on, or a row is neither text nor chat.
@@ -41,28 +44,55 @@ def encode_rows(rows: Iterable[Mapping[str, Any]], tokenizer: Any, recipe: Recip
     """
     rows = list(rows)
     if rows and "text" in rows[0]:
-        if recipe.loss_on == "response":
-            raise SettingsError("loss_on 'response' needs chats, but the data set holds plain text; use loss_on: all")
+        refuse_responses_of_texts(recipe)
+    if rows and "text" in rows[0] and not recipe.packing:
         sequences = [(piece, 0) for piece in _pieces(rows, tokenizer, recipe.max_length)]
     else:
-        sequences = [pair for row in rows if (pair := _chat(row, tokenizer, recipe)) is not None]
-    if not sequences:
-        raise DataError(
-            f"no row fits: {len(rows)} rows, none with room for a response within max_length {recipe.max_length}; "
-            "raise max_length or prepare more data"
-        )
+        sequences = [pair for row in rows for pair in chat_tokens(row, tokenizer, recipe)]
+    refuse_nothing(len(rows), len(sequences), recipe, of)
     return [Example(number, tuple(tokens), prompt) for number, (tokens, prompt) in enumerate(sequences)]
+
+
+def refuse_responses_of_texts(recipe: Recipe) -> None:
+    """Refuse to train on the responses of plain texts."""
+    if recipe.loss_on == "response":
+        raise SettingsError("loss_on 'response' needs chats, but the data set holds plain text; use loss_on: all")
+
+
+def refuse_nothing(rows: int, examples: int, recipe: Recipe, of: str = "training rows") -> None:
+    """Refuse data of which no example is left."""
+    if not rows:
+        raise DataError(f"no {of}: the data set is empty; prepare it again with more rows")
+    if not examples:
+        raise DataError(
+            f"no row fits: {rows} {of}, none with room for a response within max_length {recipe.max_length}; "
+            "raise max_length, or prepare rows that have responses"
+        )
+
+
+def text_tokens(row: Mapping[str, Any], tokenizer: Any) -> list[int]:
+    """Return the tokens of a text, the end-of-text token last."""
+    return [*tokenizer.encode(row["text"], add_special_tokens=False), tokenizer.eos_token_id]
 
 
 def _pieces(rows: Sequence[Mapping[str, Any]], tokenizer: Any, length: int) -> list[list[int]]:
     stream: list[int] = []
     for row in rows:
-        stream += tokenizer.encode(row["text"], add_special_tokens=False)
-        stream.append(tokenizer.eos_token_id)
+        stream += text_tokens(row, tokenizer)
     return [stream[begin : begin + length] for begin in range(0, len(stream) - length + 1, length)]
 
 
-def _chat(row: Mapping[str, Any], tokenizer: Any, recipe: Recipe) -> tuple[list[int], int] | None:
+def chat_tokens(row: Mapping[str, Any], tokenizer: Any, recipe: Recipe) -> list[tuple[list[int], int]]:
+    """Return the sequences of a row that stands by itself, each with its tokens that are prompt; none if it is dropped.
+
+    Raises:
+        DataError: the row is neither text nor chat, or its template hides where the response begins.
+    """
+    if "text" in row:
+        tokens = text_tokens(row, tokenizer)
+        pieces = [tokens[begin : begin + recipe.max_length] for begin in range(0, len(tokens), recipe.max_length)]
+        least = 2 if isinstance(recipe.objective, Autoregressive) else 1  # tokens of which one can be trained
+        return [(piece, 0) for piece in pieces if len(piece) >= least]
     messages = row.get("messages")
     if not messages or messages[-1].get("role") != "assistant":
         raise DataError(f"row {row.get('id')}: expected 'text', or 'messages' that end with the assistant's")
@@ -74,13 +104,13 @@ def _chat(row: Mapping[str, Any], tokenizer: Any, recipe: Recipe) -> tuple[list[
         )
     prompt = tokenizer.encode(opening, add_special_tokens=False)
     response = tokenizer.encode(whole[len(opening) :], add_special_tokens=False)
-    if len(prompt) >= recipe.max_length:
-        return None
+    if len(prompt) >= recipe.max_length or not response:
+        return []
     tokens = (prompt + response)[: recipe.max_length]
     if recipe.filler == "eos_to_block":
         assert isinstance(recipe.objective, BD3LM)
         tokens += [tokenizer.eos_token_id] * (-len(tokens) % recipe.objective.block_size)
-    return tokens, len(prompt) if recipe.loss_on == "response" else 0
+    return [(tokens, len(prompt) if recipe.loss_on == "response" else 0)]
 
 
 class Collator:

@@ -27,8 +27,10 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def place(model: nn.Module, execution: ExecutionSettings) -> None:
+def place(model: Any, execution: ExecutionSettings) -> None:
     """Move the model to its device; of several processes each takes its own GPU, and the Trainer moves the model."""
+    if getattr(model.model, "is_loaded_in_4bit", False):
+        return  # it was put onto its device as it was loaded, and cannot be moved
     device = pick_device(execution.device)
     if count() == 1:
         model.to(device)

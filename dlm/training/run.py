@@ -17,14 +17,16 @@ from dlm.errors import DataError, Interrupted
 from dlm.files import digest, replacing_folder, write_jsonl
 from dlm.models import Denoiser, save_denoiser
 from dlm.progress import Progress
-from dlm.settings import BD3LM, Autoregressive, ExecutionSettings, LoRA, Recipe, SamplerSettings
+from dlm.settings import BD3LM, Autoregressive, ExecutionSettings, Recipe, SamplerSettings
 from dlm.training import processes
+from dlm.training.adapters import adapt, onto_full_weights, take_off
 from dlm.training.checks import check_fit
 from dlm.training.curves import Curves, Watch
 from dlm.training.examples import Collator, Example, encode_rows
 from dlm.training.optimizer import make_optimizer
 from dlm.training.resuming import Saver
 from dlm.training.stopping import StopRequest
+from dlm.training.streaming import StreamedExamples
 from dlm.training.trainer import DiffusionTrainer, micro_batch, training_arguments
 
 
@@ -72,12 +74,15 @@ def train(
     torch.set_num_threads(execution.threads)
     check_fit(denoiser, recipe)
     processes.place(denoiser.train(), execution)
-    examples = encode_rows(rows, denoiser.tokenizer, recipe)
-    checks = encode_rows(held_out, denoiser.tokenizer, recipe)[: recipe.evaluation_rows]
+    encode = StreamedExamples if recipe.streaming else encode_rows
+    examples = encode(rows, denoiser.tokenizer, recipe)
+    checks = encode_rows(held_out, denoiser.tokenizer, recipe, of="held-out rows")[: recipe.evaluation_rows]
     steps = count_steps(recipe, len(examples))
     if processes.count() > 1:  # they add up in another order, so the bits are theirs
         made_from = {**made_from, "processes": processes.count()}
-    adapted = _adapt(denoiser, recipe.lora, seed)
+    adapted = adapt(denoiser, recipe.lora, seed)
+    if recipe.gradient_checkpointing:
+        denoiser.model.gradient_checkpointing_enable({"use_reentrant": False})
     with StopRequest() as stop:
         with Progress(f"train {name}", steps, quiet=not processes.is_first()) as progress:
             curves = Curves(progress, watch)
@@ -94,17 +99,23 @@ def train(
         if whole is not None:
             denoiser, adapted = _filled(whole, trainer)
 
+        if recipe.gradient_checkpointing:
+            denoiser.model.gradient_checkpointing_disable()
+
         def finish() -> dict[str, Any]:
-            if adapted is not None:
-                denoiser.model = adapted.merge_and_unload()
             conventions = dataclasses.replace(
                 denoiser.conventions,
                 objective=recipe.objective.kind,
                 block_size=recipe.objective.block_size if isinstance(recipe.objective, BD3LM) else None,
                 sampler=dataclasses.asdict(sampler) if sampler else None,
             )
-            finished = Denoiser(denoiser.model, denoiser.tokenizer, conventions).eval()
             with replacing_folder(out) as draft:
+                base, wrapped = denoiser, adapted
+                if recipe.lora is not None:
+                    if recipe.four_bit:
+                        base, wrapped = onto_full_weights(base, wrapped, recipe.lora, seed)
+                    take_off(base, wrapped, recipe.lora, draft)
+                finished = Denoiser(base.model, base.tokenizer, conventions).eval()
                 write_jsonl(draft / "curves.jsonl", curves.records)
                 clock = {"began": began, "times": curves.times, "ended": round(time.time(), 3)}
                 lineage = {**made_from, "steps": steps, "clock": clock}
@@ -141,19 +152,6 @@ def count_steps(recipe: Recipe, examples: int) -> int:
     return max(1, math.ceil(recipe.epochs * updates))
 
 
-def _adapt(denoiser: Denoiser, lora: LoRA | None, seed: int) -> Any:
-    """Put LoRA adapters, random by ``seed``, into the model, in place; return peft's wrapper, which can merge them."""
-    if lora is None:
-        return None
-    from peft import LoraConfig, get_peft_model
-
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return get_peft_model(denoiser.model, config)
-
-
 def _filled(whole: tuple[Denoiser, Any], trainer: DiffusionTrainer) -> tuple[Denoiser, Any]:
     """Gather the weights that FSDP cut up, in the first process, and put them into the uncut modules."""
     weights = trainer.accelerator.get_state_dict(trainer.model)
@@ -186,7 +184,7 @@ def _trainer(
         filler_id=tokenizer.eos_token_id if train_filler else None,
         model=denoiser,
         args=training_arguments(recipe, _work_folder(out), steps, seed, execution),
-        train_dataset=list(examples),
+        train_dataset=examples,
         eval_dataset=list(checks),
         data_collator=Collator(
             tokenizer.eos_token_id if train_filler else tokenizer.pad_token_id,

@@ -25,6 +25,9 @@ from dlm.errors import SettingsError, SetupError
 from dlm.models import Denoiser, require_pair_masks, use_flex_attention
 from dlm.settings import BD3LM, MLM, Autoregressive, ExecutionSettings, Recipe
 from dlm.training import processes
+from dlm.training.order import LengthGrouped
+from dlm.training.packing import Packed
+from dlm.training.streaming import StreamedExamples
 
 _EVALUATION_STREAM = 1 << 40  # keeps the noise of held-out rows apart from that of training rows
 
@@ -55,6 +58,11 @@ class DiffusionTrainer(Trainer):
         if isinstance(recipe.objective, BD3LM):
             require_pair_masks(denoiser, "block diffusion")
             self.flex = use_flex_attention(denoiser)
+        self.packing: dict[str, Any] = {}
+        if recipe.packing:
+            require_pair_masks(denoiser, "packing")
+            causal = isinstance(recipe.objective, Autoregressive)
+            self.packing = {"length": recipe.max_length, "causal": causal, "shift": denoiser.shift}
         if self.is_fsdp_enabled and recipe.muon is not None:
             raise SettingsError("muon needs whole matrices, and FSDP cuts them; use DDP, or a recipe without muon")
         # The loss below divides by the counts of the whole update, so the Trainer must not divide by its micro-batches.
@@ -102,7 +110,7 @@ class DiffusionTrainer(Trainer):
         return batches, self._get_num_items_in_batch(batches, device)
 
     def _loss_map(self, model: nn.Module, inputs: dict[str, Tensor], trainable_BL: Tensor) -> Tensor:
-        denoise = TakesTargets(model)
+        denoise = TakesTargets(Packed(model, **self.packing) if self.packing else model)
         objective, length = self.recipe.objective, trainable_BL.shape[1]
         batch = Batch(inputs["tokens"], trainable_BL, inputs["attention"])
         if isinstance(objective, Autoregressive):
@@ -173,6 +181,14 @@ class DiffusionTrainer(Trainer):
             return loss / tokens.clamp(min=1)
         share = loss_BL.shape[0] / len(rows)
         return processes.total(normalise(loss_BL, trainable_BL, self.recipe.normalisation) * share)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if not self.recipe.group_by_length:
+            return super()._get_train_sampler(train_dataset)
+        rows: Any = train_dataset or self.train_dataset
+        lengths = rows.lengths if isinstance(rows, StreamedExamples) else [len(row.tokens) for row in rows]
+        assert self.args.data_seed is not None
+        return LengthGrouped(lengths, self.recipe.batch_size, self.args.data_seed)
 
     def get_train_dataloader(self) -> Any:
         """Return the training rows in an order that is a function of seed and epoch."""

@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from doubles import small_architecture, word_tokenizer
 from dlm.models import make_denoiser
-from dlm.settings import MDLM, Autoregressive, ExecutionSettings, LoRA, Muon, Recipe
+from dlm.settings import BD3LM, MDLM, Autoregressive, ExecutionSettings, LoRA, Muon, Recipe
 from dlm.training import train
 
 rows = [{{"id": n, "text": " ".join("abcdefgh"[(n + i) % 8] for i in range(7))}} for n in range(64)]
@@ -27,7 +27,7 @@ recipe = Recipe(
     loss_on="all", max_length=8, steps=60, batch_size=4, learning_rate=5e-3, evaluations=3, evaluation_rows=8,
     checkpoint_seconds=0.0, {variant}
 )
-sizes, seed = small_architecture(tie_embeddings={tied}), int(sys.argv[2])
+sizes, seed = small_architecture({family!r}, tie_embeddings={tied}), int(sys.argv[2])
 start = make_denoiser(sizes, word_tokenizer(), causal={causal}, shift={causal}, seed=0)
 made_from, cpu = {{"seed": seed}}, ExecutionSettings(device="cpu")
 train("m", start, rows, rows[:16], recipe, out=Path(sys.argv[1]), seed=seed, execution=cpu, made_from=made_from)
@@ -42,12 +42,18 @@ VARIANTS = {
     "accumulated": ("objective=MDLM(), micro_batch_size=2", False, False),
     "autoregressive": ("objective=Autoregressive()", False, True),
     "tied": ("objective=MDLM(), muon=Muon()", True, False),
+    "bd3lm": ("objective=BD3LM(block_size=4)", False, False),
+    "modernbert": ("objective=MDLM()", True, False),
+    "grouped": ("objective=MDLM(), group_by_length=True, gradient_checkpointing=True", False, False),
 }
+"""Recipe, tied embeddings, causal attention. The network is a Llama, unless the variant is named after its family."""
 
 
 def start(variant: str, folder: Path, seed: int = 7) -> subprocess.Popen[str]:
     text, tied, causal = VARIANTS[variant]
-    code = RUN.format(tests=str(Path(__file__).resolve().parents[1]), variant=text, tied=tied, causal=causal)
+    family = variant if variant == "modernbert" else "llama"
+    tests = str(Path(__file__).resolve().parents[1])
+    code = RUN.format(tests=tests, variant=text, tied=tied, causal=causal, family=family)
     command = [sys.executable, "-c", code, str(folder), str(seed)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 

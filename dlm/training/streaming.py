@@ -1,0 +1,75 @@
+"""Examples that are made when they are asked for: of the rows only their places are kept in memory."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlm.settings import Recipe
+from dlm.training.examples import Example, chat_tokens, refuse_nothing, refuse_responses_of_texts, text_tokens
+
+
+class StreamedExamples(Sequence[Example]):
+    """The examples of :func:`dlm.training.examples.encode_rows`, the same ones by the same numbers, each made anew.
+
+    One pass over the rows finds which fit, and where the pieces of texts begin. It costs what encoding costs, once.
+
+    Args:
+        rows: prepared rows that can be read in any order, such as :class:`dlm.data.LazyRows`.
+        tokenizer, recipe: as for ``encode_rows``, whose errors are raised here.
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Recipe) -> None:
+        self.rows, self.tokenizer, self.recipe = rows, tokenizer, recipe
+        self.joined = bool(len(rows)) and "text" in rows[0] and not recipe.packing
+        self.lengths = array("q")
+        """Tokens of each example."""
+        self._row, self._offset = array("q"), array("q")  # where each example begins
+        if len(rows) and "text" in rows[0]:
+            refuse_responses_of_texts(recipe)
+        if self.joined:
+            self._find_pieces()
+        else:
+            self._find_rows()
+        refuse_nothing(len(rows), len(self._row), recipe)
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[index] for index in range(*number.indices(len(self)))]
+        row, offset = self._row[number], self._offset[number]
+        number = number % len(self)
+        if not self.joined:
+            tokens, prompt = self._sequences(row)[offset]
+            return Example(number, tuple(tokens), prompt)
+        piece: list[int] = []
+        while len(piece) < self.recipe.max_length:
+            piece += text_tokens(self.rows[row], self.tokenizer)[offset:]
+            row, offset = row + 1, 0
+        return Example(number, tuple(piece[: self.recipe.max_length]), 0)
+
+    def _sequences(self, row: int) -> list[tuple[list[int], int]]:
+        return chat_tokens(self.rows[row], self.tokenizer, self.recipe)
+
+    def _find_rows(self) -> None:
+        for row in range(len(self.rows)):
+            for offset, (tokens, _) in enumerate(self._sequences(row)):
+                self._row.append(row)
+                self._offset.append(offset)
+                self.lengths.append(len(tokens))
+
+    def _find_pieces(self) -> None:
+        length, passed = self.recipe.max_length, 0
+        starts: list[tuple[int, int]] = []
+        for row in range(len(self.rows)):
+            size = len(text_tokens(self.rows[row], self.tokenizer))
+            first = -passed % length  # the next multiple of the length, counted from this row's beginning
+            starts += [(row, begin) for begin in range(first, size, length)]
+            passed += size
+        for row, begin in starts[: passed // length]:
+            self._row.append(row)
+            self._offset.append(begin)
+            self.lengths.append(length)
