@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
-from dlm.errors import CheckpointError, DataError, SetupError
+from dlm.errors import CheckpointError, DataError, DlmError, SetupError
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = "dlm-manifest/1"
 SCORES_FORMAT = "dlm-scores/1"
+
+
+def is_no_room(error: OSError) -> bool:
+    """Return whether a write failed for want of room: a full disk, a quota, a limit on the size of files."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def no_room(path: Path, error: OSError) -> SetupError:
+    """Return what to tell a person whose disk is full."""
+    return SetupError(f"{path}: {str(error.strerror).lower()}; make room and run the same command again")
 
 
 @contextlib.contextmanager
@@ -42,8 +54,8 @@ def atomic_open(path: str | Path) -> Iterator[BinaryIO]:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise SetupError(f"{path}: no space left on the disk; free some and run the same command again") from error
+        if is_no_room(error):
+            raise no_room(path, error) from error
         raise
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -69,6 +81,41 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
     finally:
         for left in (part, old):
             shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held(path: str | Path, tell: Callable[[str], None]) -> Iterator[bool]:
+    """Hold the lock file ``path``, which says whose it is; yields whether somebody else's end had to be waited for.
+
+    The kernel lets go of a dead process's lock, so the file may stay. Where the file system knows no such locks,
+    nobody is waited for.
+
+    Args:
+        path: made if it is not there; never removed, since another may be waiting for it.
+        tell: called with who holds it, before waiting.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as stream:
+        waited = _lock(stream, tell)
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {platform.node()}\n")
+        stream.flush()
+        yield waited
+
+
+def _lock(stream: TextIO, tell: Callable[[str], None]) -> bool:
+    """Lock an open file; return whether its holder had to be waited for."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.seek(0)
+        tell(stream.read().strip() or "another process")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        return True
+    except OSError:  # a file system without such locks
+        return False
+    return False
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -179,6 +226,19 @@ def read_manifest(folder: str | Path, *, verify: bool = True) -> dict[str, Any]:
         for file, entry in manifest["files"].items():
             _check_file(folder / file, entry, fault)
     return manifest
+
+
+def is_made_from(folder: str | Path, made_from: Mapping[str, Any]) -> bool:
+    """Return whether ``folder`` is whole and its manifest says all of ``made_from``.
+
+    An edited checkout is never the same code for certain: no commit says what it is.
+    """
+    try:
+        found = read_manifest(folder)["made_from"]
+    except DlmError:
+        return False
+    edited = (made_from.get("code") or {}).get("edited")
+    return not edited and digest({key: found.get(key) for key in made_from}) == digest(made_from)
 
 
 def _check_file(path: Path, entry: Mapping[str, Any], fault: type[Exception]) -> None:

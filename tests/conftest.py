@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,15 @@ def shared() -> Path:
         if folder.is_dir():
             return folder
     pytest.skip("needs the reference material: no folder `shared` in this checkout or beside it")
+
+
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """No file may grow beyond this many bytes: the kernel refuses it in the midst of a write, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, before[1]))
+    yield 1 << 14
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from dlm.errors import Interrupted, SettingsError, SetupError
+from dlm.files import held
 from dlm.params import Plan, load_plan
-from dlm.progress import log_to
+from dlm.progress import log_to, say
 
 scale_option = click.option(
     "--scale", default="tiny", show_default=True, help="Which params file: params/<scale>.yaml."
@@ -83,9 +84,28 @@ def logged(log: Path | None) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if log:
             log.parent.mkdir(parents=True, exist_ok=True)
-            log_to(stack.enter_context(log.open("w", encoding="utf-8")))
+            log.write_text("")
+            # Appending, since a process that outlived its Snakemake may still be writing there.
+            log_to(stack.enter_context(log.open("a", encoding="utf-8")))
             stack.callback(log_to, None)
         yield
+
+
+@contextlib.contextmanager
+def sole_maker(plan: Plan, step: str, *names: str) -> Iterator[bool]:
+    """Make these products alone; yields whether another process, which is waited for, was making one of them.
+
+    A killed Snakemake may leave jobs behind that go on beside those of the next start.
+    """
+    with contextlib.ExitStack() as stack:
+        waited = False
+        for name in names:
+
+            def tell(holder: str, name: str = name) -> None:
+                say(f"{step}/{name} of scale {plan.scale} is being made by {holder}; waiting for its end")
+
+            waited |= stack.enter_context(held(plan.layout.lock(step, name), tell))
+        yield waited
 
 
 def of_kind(plan: Plan, name: str, kind: type, verb: str) -> Any:

@@ -66,6 +66,10 @@ class Layout:
         """Path of a product's manifest (for `scores`: its scores.json), as Snakemake wants it."""
         return str(self.folder(step, name) / ("scores.json" if step == "scores" else MANIFEST))
 
+    def lock(self, step: str, name: str) -> Path:
+        """File that whoever makes a product keeps locked; away from the products, so that no manifest lists it."""
+        return self.base / ".locks" / step / name
+
     @property
     def tables(self) -> Path:
         """Folder of the scale's own tables."""

@@ -1,0 +1,109 @@
+"""Files that are whole or absent, locks, and what a folder was made from."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlm.errors import SetupError
+from dlm.files import held, is_made_from, write_manifest, write_text
+
+HOLD = """
+import sys, time
+from dlm.files import held
+with held(sys.argv[1], print):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Any:
+    """Another process that holds the lock."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "locks" / "a")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def refuse(holder: str) -> None:
+    raise AssertionError(f"waited for {holder}")
+
+
+def test_a_held_lock_is_waited_for_until_its_process_dies(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        holder.kill()  # what comes next waits until the kernel has let go
+
+    with held(tmp_path / "locks" / "a", tell) as waited:
+        assert waited
+    assert len(told) == 1 and told[0].startswith(f"process {holder.pid} on ")
+
+
+def test_what_a_dead_process_left_is_no_obstacle(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    holder.kill()
+    holder.wait()
+    assert (tmp_path / "locks" / "a").read_text()
+    with held(tmp_path / "locks" / "a", refuse) as waited:
+        assert not waited
+
+
+def test_locks_of_different_names_are_apart(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    with held(tmp_path / "locks" / "b", refuse) as waited:
+        assert not waited
+
+
+def test_where_there_are_no_locks_nobody_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with held(tmp_path / "a", refuse) as waited:
+        assert not waited
+
+
+@pytest.mark.parametrize(
+    ("asked", "same"),
+    [
+        ({"seed": 1, "parents": {"a": "x"}}, True),
+        ({"seed": 2, "parents": {"a": "x"}}, False),
+        ({"seed": 1, "parents": {"a": "x"}, "more": None, "threads": 1}, False),
+        ({"seed": 1, "code": {"commit": "c", "edited": False}}, True),
+    ],
+)
+def test_what_a_folder_was_made_from(tmp_path: Path, asked: dict[str, Any], same: bool) -> None:
+    (tmp_path / "weights").write_text("1")
+    made_from = {"seed": 1, "parents": {"a": "x"}, "code": {"commit": "c", "edited": False}, "clock": {"began": 5.0}}
+    write_manifest(tmp_path, kind="checkpoint", name="m", made_from=made_from)
+    assert is_made_from(tmp_path, asked) is same
+    (tmp_path / "weights").write_text("2")
+    assert not is_made_from(tmp_path, asked), "altered since"
+
+
+def test_an_edited_checkout_cannot_be_told_from_another(tmp_path: Path) -> None:
+    made_from = {"code": {"commit": "c", "edited": True}}
+    write_manifest(tmp_path, kind="checkpoint", name="m", made_from=made_from)
+    assert not is_made_from(tmp_path, made_from)
+
+
+def test_nothing_there_was_made_from_nothing(tmp_path: Path) -> None:
+    assert not is_made_from(tmp_path, {})
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, small_files: int) -> None:
+    path = tmp_path / "text"
+    write_text(path, "before")
+    with pytest.raises(SetupError, match=r"text: file too large; make room and run the same command again"):
+        write_text(path, "x" * 2 * small_files)
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["text"]
