@@ -15,7 +15,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -228,17 +228,13 @@ def read_manifest(folder: str | Path, *, verify: bool = True) -> dict[str, Any]:
     return manifest
 
 
-def is_made_from(folder: str | Path, made_from: Mapping[str, Any]) -> bool:
-    """Return whether ``folder`` is whole and its manifest says all of ``made_from``.
-
-    An edited checkout is never the same code for certain: no commit says what it is.
-    """
+def is_made_from(folder: str | Path, made_from: Mapping[str, Any], *, aside: Collection[str] = ()) -> bool:
+    """Return whether ``folder`` is whole and its manifest's ``made_from`` is this, some keys aside."""
     try:
         found = read_manifest(folder)["made_from"]
     except DlmError:
         return False
-    edited = (made_from.get("code") or {}).get("edited")
-    return not edited and digest({key: found.get(key) for key in made_from}) == digest(made_from)
+    return digest({key: found[key] for key in found if key not in aside}) == digest(made_from)
 
 
 def _check_file(path: Path, entry: Mapping[str, Any], fault: type[Exception]) -> None:

@@ -269,6 +269,7 @@ def lineage(result: TableResult, *, code: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
     model, cell, figure = line.row.model, line.cell, line.figure
+    bundle = cell.extra.get("bundle")
     root = f"results/{scale}"
     return {
         "model": model,
@@ -278,7 +279,7 @@ def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
         **{key: cell.extra.get(key) for key in ("checkpoint", "what", "how", "lm_eval", "task_version")},
         **{key: cell.extra.get(key) for key in ("forward_passes", "seconds")},
         "scores": f"{root}/scores/{model}/scores.json",
-        "responses": f"{root}/responses/{model}/manifest.json",
+        "responses": bundle and f"{root}/responses/{model}/{bundle}/manifest.json",
         "checkpoint_manifest": f"{root}/checkpoints/{model}/manifest.json",
         "published": figure and _lineage_figure(line, figure),
     }

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import click
 
 from dlm.errors import Interrupted, SettingsError, SetupError
 from dlm.files import held
-from dlm.params import Plan, load_plan
+from dlm.params import Plan, load_plan, stamped
 from dlm.progress import log_to, say
 
 scale_option = click.option(
@@ -92,11 +93,22 @@ def logged(log: Path | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def sole_maker(plan: Plan, step: str, *names: str) -> Iterator[bool]:
-    """Make these products alone; yields whether another process, which is waited for, was making one of them.
+def making(plan: Plan, step: str, *names: str, forget: Callable[[str], None] | None = None) -> Iterator[bool]:
+    """Make products alone, and stamp them when the work inside is done; others that make one of them are waited for.
 
     A killed Snakemake may leave jobs behind that go on beside those of the next start.
+
+    Args:
+        plan: of the scale.
+        step, names: the products.
+        forget: drops what other code recorded for a product.
+
+    Yields:
+        Whether another's end was waited for. Of several processes that share the work none is told so, since what it
+        did about it the others would have to do as well.
     """
+    for name in names:
+        plan.inputs(step, name)  # refuses what the plan does not know, before a lock is made for it
     with contextlib.ExitStack() as stack:
         waited = False
         for name in names:
@@ -105,7 +117,9 @@ def sole_maker(plan: Plan, step: str, *names: str) -> Iterator[bool]:
                 say(f"{step}/{name} of scale {plan.scale} is being made by {holder}; waiting for its end")
 
             waited |= stack.enter_context(held(plan.layout.lock(step, name), tell))
-        yield waited
+        for name in names:
+            stack.enter_context(stamped(plan, step, name, forget and partial(forget, name)))
+        yield waited and os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def of_kind(plan: Plan, name: str, kind: type, verb: str) -> Any:

@@ -13,6 +13,7 @@ from dlm.cli.common import (
     is_first_process,
     lineage,
     logged,
+    making,
     of_kind,
     pipeline,
     pipeline_options,
@@ -20,7 +21,8 @@ from dlm.cli.common import (
 )
 from dlm.cli.planning import PLANNING
 from dlm.errors import SettingsError
-from dlm.params import Plan, code_digest, stamped
+from dlm.params import Cell, Plan, code_digest
+from dlm.params.stamps import answers_as_now
 from dlm.progress import say
 
 
@@ -29,7 +31,7 @@ from dlm.progress import say
 @pipeline_options
 def prepare(name: str, scale: str, log: Path | None) -> None:
     """Prepare the data set, test set or tokenizer NAME."""
-    with pipeline(scale, log) as plan, stamped(plan, "data", name):
+    with pipeline(scale, log) as plan, making(plan, "data", name):
         from dlm.data import prepare as prepare_data
 
         settings = plan.entry("data", name)
@@ -52,6 +54,7 @@ def train(name: str, scale: str, log: Path | None) -> None:
     """Train the checkpoint NAME by its recipe; docs/training.md says how several processes share it."""
     with requeueable(f"train {name}"), pipeline(scale, log if is_first_process() else None) as plan:
         from dlm.data import LazyRows, load_joined
+        from dlm.files import is_made_from
         from dlm.settings import TrainedCheckpoint
         from dlm.tracking import live_training
         from dlm.training import train as run_training
@@ -71,10 +74,14 @@ def train(name: str, scale: str, log: Path | None) -> None:
             threads=plan.params.execution.threads,
             source=code_digest("checkpoints"),
         )
+        out = plan.layout.folder("checkpoints", name)
         with contextlib.ExitStack() as stack:
             watch = None
             if is_first_process():
-                stack.enter_context(stamped(plan, "checkpoints", name))
+                waited = stack.enter_context(making(plan, "checkpoints", name))
+                if waited and is_made_from(out, made_from, aside=("steps", "clock")):
+                    say(f"train {name}: made meanwhile, from the same data, settings and code")
+                    return
                 watch = stack.enter_context(live_training(scale, name, made_from, plan.layout.root.absolute()))
             run_training(
                 name,
@@ -82,7 +89,7 @@ def train(name: str, scale: str, log: Path | None) -> None:
                 load([*data.values()], "train"),
                 load_joined([*data.values()], "held_out"),
                 recipe,
-                out=plan.layout.folder("checkpoints", name),
+                out=out,
                 seed=plan.params.seed,
                 execution=plan.params.execution,
                 made_from=made_from,
@@ -121,7 +128,7 @@ def convert(
     if dest is None:
         if back or revision or any(value is not None for value in asked.values()):
             raise click.UsageError("--revision, --shift, --objective, --block-size and --back need a DEST")
-        with pipeline(scale, log) as plan, stamped(plan, "checkpoints", source):
+        with pipeline(scale, log) as plan, making(plan, "checkpoints", source):
             convert_planned(source, plan)
         return
     with logged(log):
@@ -136,12 +143,21 @@ def convert(
 @click.option("--model", type=click.Path(path_type=Path), help="A checkpoint folder, with --prompt.")
 @click.option("--prompt", help="Answer this prompt and print the answer.")
 @click.option("--seed", default=0, show_default=True, help="Seed, with --prompt.")
+@click.option("--bundle", metavar="NUMBER", help="One bundle of NAME's tasks only, as execution.bundle divides them.")
 @pipeline_options
-def sample(name: str | None, model: Path | None, prompt: str | None, seed: int, scale: str, log: Path | None) -> None:
+def sample(
+    name: str | None,
+    model: Path | None,
+    prompt: str | None,
+    seed: int,
+    bundle: str | None,
+    scale: str,
+    log: Path | None,
+) -> None:
     """Sample all tasks of the checkpoint NAME, or answer one --prompt with the checkpoint folder --model."""
     if prompt is not None:
-        if model is None or name is not None:
-            raise click.UsageError("--prompt needs --model DIR, and no NAME")
+        if model is None or name is not None or bundle is not None:
+            raise click.UsageError("--prompt needs --model DIR, and neither NAME nor --bundle")
         click.echo(_answer(model, prompt, seed))
         return
     if name is None or model is not None:
@@ -149,16 +165,22 @@ def sample(name: str | None, model: Path | None, prompt: str | None, seed: int, 
     with pipeline(scale, log) as plan:
         from dlm.evaluation import RECORDS, sample_cells
 
-        cells, folder = _cells(plan, name), plan.layout.folder("responses", name)
-        with stamped(plan, "responses", name, forget=lambda: (folder / RECORDS).unlink(missing_ok=True)):
-            manifest = sample_cells(
-                cells,
+        bundles = _bundles(plan, name, bundle)
+        folders = {label: plan.layout.folder("responses", label) for label in bundles}
+
+        def forget(label: str) -> None:
+            (folders[label] / RECORDS).unlink(missing_ok=True)
+
+        with making(plan, "responses", *bundles, forget=forget):
+            manifests = sample_cells(
+                {folders[label]: cells for label, cells in bundles.items()},
                 checkpoint_dir=plan.layout.folder("checkpoints", name),
                 data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
-                out_dir=folder,
                 execution=plan.params.execution,
+                usable=answers_as_now,
             )
-        say(f"sample {name}: {len(manifest['made_from']['settings'])} cells recorded")
+        for label, manifest in zip(bundles, manifests, strict=True):
+            say(f"sample {label}: {len(manifest['made_from']['settings'])} cells recorded")
 
 
 @click.command()
@@ -166,17 +188,18 @@ def sample(name: str | None, model: Path | None, prompt: str | None, seed: int, 
 @pipeline_options
 def score(name: str, scale: str, log: Path | None) -> None:
     """Score the recorded responses of the checkpoint NAME with lm-eval."""
-    with pipeline(scale, log) as plan, stamped(plan, "scores", name):
+    with pipeline(scale, log) as plan:
         from dlm.evaluation import score_cells
 
-        scores = score_cells(
-            _cells(plan, name),
-            checkpoint_dir=plan.layout.folder("checkpoints", name),
-            responses_dir=plan.layout.folder("responses", name),
-            data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
-            out_dir=plan.layout.folder("scores", name),
-            scale=scale,
-        )
+        bundles = _bundles(plan, name)
+        with making(plan, "scores", name):
+            scores = score_cells(
+                {plan.layout.folder("responses", label): cells for label, cells in bundles.items()},
+                checkpoint_dir=plan.layout.folder("checkpoints", name),
+                data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
+                out_dir=plan.layout.folder("scores", name),
+                scale=scale,
+            )
         for cell in scores["cells"]:
             say(f"score {name}: {cell['task']} {cell['metric']} {cell['value']:.4f} (n = {cell['n']})")
 
@@ -186,7 +209,7 @@ def score(name: str, scale: str, log: Path | None) -> None:
 @pipeline_options
 def table(name: str, scale: str, log: Path | None) -> None:
     """Make the table NAME from scores."""
-    with pipeline(scale, log) as plan, stamped(plan, "tables", name):
+    with pipeline(scale, log) as plan, making(plan, "tables", name):
         from dlm.analysis import write_table
 
         path = write_table(name, plan)
@@ -225,12 +248,12 @@ def ui(scales: tuple[str, ...], port: int | None) -> None:
 VERBS = (prepare, train, convert, sample, score, table, runs, *PLANNING)
 
 
-def _cells(plan: Plan, name: str) -> Any:
+def _bundles(plan: Plan, name: str, number: str | None = None) -> dict[str, tuple[Cell, ...]]:
     plan.entry("checkpoints", name)
     if not (cells := plan.cells(name)):
         raise SettingsError(f"no table of scale '{plan.scale}' evaluates checkpoint '{name}'; add it to a table's rows")
     plan.refuse_unsafe(cell.task for cell in cells)
-    return cells
+    return plan.bundles(name) if number is None else {f"{name}/{number}": plan.bundle(f"{name}/{number}")}
 
 
 def _start(plan: Plan, start: Any, *, four_bit: bool) -> tuple[Any, dict[str, str]]:

@@ -12,18 +12,18 @@ A line is one of
 
 from __future__ import annotations
 
-import errno
 import fcntl
+import functools
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from dlm.errors import DataError, SetupError
 from dlm.evaluation.request import fingerprint
-from dlm.files import digest
+from dlm.files import digest, is_no_room, no_room
 
 RECORDS = "records.jsonl"
 _HEADERS = ("asked", "execution")
@@ -31,19 +31,23 @@ _RECORDS = ("generate", "likelihood")
 
 
 class RecordStore:
-    """Records of one checkpoint, found by their *what* fingerprint.
+    """Records of one bundle of a checkpoint's cells, found by their *what* fingerprint.
 
     Args:
         path: the JSON-lines file.
         writable: make the file if it is not there, hold a lock on it, and drop a half-written last line.
+        growing: another process may be appending, so half a line at the end is not there yet.
+        siblings: folders of the checkpoint's other bundles, from whose records `adopt` may copy.
 
     Raises:
         DataError: the file is missing (when only read) or a line of it is damaged; the message names path and line.
         SetupError: another process writes to it.
     """
 
-    def __init__(self, path: str | Path, *, writable: bool = False) -> None:
-        self.path, self.writable = Path(path), writable
+    def __init__(
+        self, path: str | Path, *, writable: bool = False, growing: bool = False, siblings: Sequence[Path] = ()
+    ) -> None:
+        self.path, self.writable, self.growing, self.siblings = Path(path), writable, growing, siblings
         self._places: dict[str, tuple[int, int]] = {}
         self._headers: dict[str, dict[str, Any]] = {}
         self._stream = self._open()
@@ -80,10 +84,11 @@ class RecordStore:
         return end
 
     def _half(self, number: int, end: int) -> None:
-        """Deal with a last line that a killed process left half-written."""
-        if not self.writable:
+        """Deal with a last line that is half-written: by a killed process, or by one at work."""
+        if self.writable:
+            self._stream.truncate(end)
+        elif not self.growing:
             raise DataError(f"{self.path}:{number}: half a line, left by a killed process; run `dlm sample` again")
-        self._stream.truncate(end)
 
     def _take(self, number: int, begin: int, line: bytes) -> None:
         try:
@@ -120,11 +125,13 @@ class RecordStore:
 
     def get(self, what: str) -> dict[str, Any] | None:
         """Return the record of a request, or None."""
-        if what not in self._places:
-            return None
+        return self._record(what) if what in self._places else None
+
+    def _record(self, what: str) -> dict[str, Any]:
         begin, length = self._places[what]
         self._stream.seek(begin)
-        return json.loads(self._stream.read(length))
+        record: dict[str, Any] = json.loads(self._stream.read(length))
+        return record
 
     def content(self, identity: str) -> dict[str, Any]:
         """Return the content that an ``asked`` or ``how`` digest stands for."""
@@ -137,6 +144,21 @@ class RecordStore:
             self._write([{"kind": kind, "id": identity, "content": content}])
             self._headers[identity] = dict(content)
         return identity
+
+    @functools.cached_property
+    def _opened(self) -> list[RecordStore]:
+        """The siblings, read when something is missing here."""
+        return [RecordStore(folder / RECORDS, growing=True) for folder in self.siblings]
+
+    def adopt(self, whats: Iterable[str]) -> None:
+        """Copy those of the records that a sibling has, so that what this file lists stands on its own."""
+        wanted = list(whats)
+        for sibling in self._opened if wanted else ():
+            records = [sibling._record(what) for what in wanted if what in sibling and what not in self]
+            for record in records:
+                self.declare("asked", sibling.content(record["asked"]))
+                self.declare("execution", sibling.content(record["how"]))
+            self.append(records)
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> int:
         """Write the records that are not there yet, wholly on the disk when this returns; return their number."""
@@ -156,13 +178,11 @@ class RecordStore:
             places.append((begin, len(line)))
             begin += len(line)
         try:
-            self._stream.seek(self._end)
-            self._stream.write(b"".join(lines))
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
+            _write_at(self._stream.fileno(), self._end, b"".join(lines))
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise SetupError(f"{self.path}: no space left on the disk; free some and run again") from error
+            self._stream.truncate(self._end)
+            if is_no_room(error):
+                raise no_room(self.path, error) from error
             raise
         self._end = begin
         return places
@@ -170,6 +190,8 @@ class RecordStore:
     def close(self) -> None:
         """Close the file and give up the lock."""
         self._stream.close()
+        for sibling in self.__dict__.get("_opened", ()):  # where any were read
+            sibling.close()
 
     def __enter__(self) -> Self:
         return self
@@ -178,3 +200,12 @@ class RecordStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _write_at(file: int, at: int, data: bytes) -> None:
+    """Write ``data`` onto the disk. Not through the buffer that reads: it would try again what a full disk refused."""
+    rest = memoryview(data)
+    while rest:
+        done = os.pwrite(file, rest, at)
+        rest, at = rest[done:], at + done
+    os.fsync(file)

@@ -96,6 +96,8 @@ class RecordedLM(LM):
         requests = requests_of(instances)
         asked = {task: self._asked(task, requests) for task in dict.fromkeys(request.task for request in requests)}
         whats = [request.fingerprint(digest(asked[request.task])) for request in requests]
+        if self._backend:
+            self.store.adopt(what for what in whats if what not in self.store)
         missing = {what: request for what, request in zip(whats, requests, strict=True) if what not in self.store}
         if missing:
             self._fill(missing, asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,53 +27,60 @@ if TYPE_CHECKING:
     from dlm.settings import ExecutionSettings
 
 
+Bundles = Mapping[Path, Sequence["Cell"]]
+"""Cells of one checkpoint by the folder of their responses."""
+
+
 def sample_cells(
-    cells: Sequence[Cell],
+    bundles: Bundles,
     *,
     checkpoint_dir: str | Path,
     data_folder_of: Callable[[str], Path],
-    out_dir: str | Path,
     execution: ExecutionSettings,
-) -> dict[str, Any]:
-    """Answer every request of the cells that is not recorded yet, then list the records in a manifest.
+    usable: Callable[[Path], bool] = lambda folder: True,
+) -> list[dict[str, Any]]:
+    """Answer every request of the cells that is not recorded yet, then list each bundle's records in a manifest.
 
     The weights are loaded when the first missing record asks for them; a run that finds everything loads none. Records
-    are on the disk after each batch, so that a killed run continues where it was.
+    are on the disk after each batch, so that a killed run continues where it was. What a folder beside a bundle's own
+    has recorded is copied, not sampled again.
 
     Args:
-        cells: of one checkpoint.
-        checkpoint_dir: its folder.
+        bundles: each folder gets ``records.jsonl`` (appended to) and ``manifest.json``.
+        checkpoint_dir: the checkpoint's folder.
         data_folder_of: folder of a prepared test set, by its name.
-        out_dir: gets ``records.jsonl`` (appended to) and ``manifest.json``.
         execution: how to run the model.
+        usable: whether what another folder has recorded may be copied.
 
     Returns:
-        The manifest.
+        The manifests.
 
     Raises:
         SettingsError, DataError, CheckpointError, SetupError: see `dlm.errors`.
     """
-    model, checkpoint_dir, out_dir = _model(cells), Path(checkpoint_dir), Path(out_dir)
+    model, checkpoint_dir = _model(bundles), Path(checkpoint_dir)
     checkpoint = _checkpoint_digest(checkpoint_dir)
     load = functools.cache(functools.partial(_load_weights, checkpoint_dir, execution))
     chat = Chat(functools.partial(load_tokenizer, checkpoint_dir), model)
-    with RecordStore(out_dir / RECORDS, writable=True) as store:
-        loaded = load_tasks(cells, data_folder_of)
-        for cell in cells:
-            tasks = loaded[cell.task]
-            lm = _recorded(store, cell, tasks, checkpoint, chat, functools.partial(_backend, load, cell, execution))
-            run(lm, tasks, cell, predict_only=True)
-    parents = {model: checkpoint, **_data_digests(cells, data_folder_of)}
-    settings = [dataclasses.asdict(cell) for cell in cells]
-    made_from = {"parents": parents, "settings": settings, "code": code_version()}
-    return write_manifest(out_dir, kind="responses", name=model, made_from=made_from)
+    manifests = []
+    for folder, cells in bundles.items():
+        with RecordStore(folder / RECORDS, writable=True, siblings=[*filter(usable, _siblings(folder))]) as store:
+            loaded = load_tasks(cells, data_folder_of)
+            for cell in cells:
+                tasks = loaded[cell.task]
+                lm = _recorded(store, cell, tasks, checkpoint, chat, functools.partial(_backend, load, cell, execution))
+                run(lm, tasks, cell, predict_only=True)
+        parents = {model: checkpoint, **_data_digests(cells, data_folder_of)}
+        settings = [dataclasses.asdict(cell) for cell in cells]
+        made_from = {"parents": parents, "settings": settings, "code": code_version()}
+        manifests.append(write_manifest(folder, kind="responses", name=model, made_from=made_from))
+    return manifests
 
 
 def score_cells(
-    cells: Sequence[Cell],
+    bundles: Bundles,
     *,
     checkpoint_dir: str | Path,
-    responses_dir: str | Path,
     data_folder_of: Callable[[str], Path],
     out_dir: str | Path,
     scale: str,
@@ -81,9 +88,8 @@ def score_cells(
     """Replay the records of the cells into lm-eval and write ``scores.json`` and ``samples.jsonl``; no weights needed.
 
     Args:
-        cells: of one checkpoint.
-        checkpoint_dir: its folder; manifest and tokenizer are read.
-        responses_dir: what :func:`sample_cells` wrote.
+        bundles: what :func:`sample_cells` was given.
+        checkpoint_dir: the checkpoint's folder; manifest and tokenizer are read.
         data_folder_of: folder of a prepared test set, by its name.
         out_dir: where the scores go.
         scale: name of the params.
@@ -95,28 +101,29 @@ def score_cells(
         DataError: a record is missing or damaged; the message names task, document and what to run.
         SettingsError: a metric or filter that the task does not have.
     """
-    model, out_dir = _model(cells), Path(out_dir)
+    model, out_dir = _model(bundles), Path(out_dir)
     checkpoint = _checkpoint_digest(Path(checkpoint_dir))
-    responses = read_manifest(responses_dir)
+    responses = {folder.name: read_manifest(folder)["digest"] for folder in bundles}
     chat = Chat(functools.partial(load_tokenizer, checkpoint_dir), model)
-    loaded = load_tasks(cells, data_folder_of)
+    loaded = load_tasks([cell for cells in bundles.values() for cell in cells], data_folder_of)
     scored: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
-    with RecordStore(Path(responses_dir) / RECORDS) as store:
-        for cell in cells:
-            tasks = loaded[cell.task]
-            lm = _recorded(store, cell, tasks, checkpoint, chat)
-            outcome = read_outcome(run(lm, tasks, cell), tasks, cell)
-            scored.append(_scores(cell, tasks, outcome, lm.used, checkpoint))
-            rows += _samples(cell, outcome, lm.used)
-        hows = dict.fromkeys(how for cell_scores in scored for how in cell_scores["how"])
-        executions = {how: store.content(how) for how in hows}
+    executions: dict[str, Any] = {}
+    for folder, cells in bundles.items():
+        with RecordStore(folder / RECORDS) as store:
+            for cell in cells:
+                tasks = loaded[cell.task]
+                lm = _recorded(store, cell, tasks, checkpoint, chat)
+                outcome = read_outcome(run(lm, tasks, cell), tasks, cell)
+                scored.append({**_scores(cell, tasks, outcome, lm.used, checkpoint), "bundle": folder.name})
+                rows += _samples(cell, outcome, lm.used)
+                executions |= {how: store.content(how) for how in scored[-1]["how"]}
     scores = {
         "format": SCORES_FORMAT,
         "model": model,
         "scale": scale,
         "checkpoint": checkpoint,
-        "responses": responses["digest"],
+        "responses": responses,
         "code": code_version(),
         "executions": executions,
         "cells": scored,
@@ -126,8 +133,13 @@ def score_cells(
     return scores
 
 
-def _model(cells: Sequence[Cell]) -> str:
-    names = dict.fromkeys(cell.checkpoint for cell in cells)
+def _siblings(folder: Path) -> list[Path]:
+    """Return the folders of the checkpoint's other bundles, of this division of its cells or of an earlier one."""
+    return sorted(path.parent for path in folder.parent.glob(f"*/{RECORDS}") if path.parent.name != folder.name)
+
+
+def _model(bundles: Bundles) -> str:
+    names = dict.fromkeys(cell.checkpoint for cells in bundles.values() for cell in cells)
     if len(names) != 1:
         raise SettingsError(f"expected the cells of one checkpoint, got those of {', '.join(names) or 'none'}")
     return next(iter(names))

@@ -6,7 +6,6 @@ its name changes. What is needed to restore the source lies in ``source/`` besid
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -103,7 +102,9 @@ def convert_checkpoint(
             }
             return write_manifest(draft, kind="checkpoint", name=name or dest.name, made_from=lineage)
     except OSError as error:
-        raise unusable(dest, error) from error
+        raise SetupError(
+            f"{error.filename or dest}: cannot be read or written ({error.strerror or error}); see to it and run again"
+        ) from error
 
 
 @dataclass
@@ -285,13 +286,6 @@ def check_destination(source: Path, dest: Path, *, empty: bool = False) -> None:
         raise SettingsError(f"{dest}: is a file; choose another folder to write")
     if dest.is_dir() and any(dest.iterdir()) and (empty or not _is_ours(dest)):
         raise SettingsError(f"{dest}: is not empty; choose another folder to write, or remove it")
-
-
-def unusable(dest: Path, error: OSError) -> SetupError:
-    """Say in one line that the disk is full, or that a file cannot be read or written."""
-    if error.errno == errno.ENOSPC:
-        return SetupError(f"{dest}: no space left on the disk; free some and run the same command again")
-    return SetupError(f"{error.filename or dest}: cannot be read or written ({error.strerror or error})")
 
 
 def _is_ours(folder: Path) -> bool:

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from dlm.errors import CheckpointError
+from dlm.errors import CheckpointError, SetupError
 from dlm.files import read_json, read_manifest, replacing_folder, sha256_file
-from dlm.models.converting import BESIDE, HEAD, KEYS, SOURCE, Watch, check_destination, read_config, unusable
+from dlm.models.converting import BESIDE, HEAD, KEYS, SOURCE, Watch, check_destination, read_config
 from dlm.models.shards import StoredTensor, chunks, read_head, read_shard, read_shards
 
 
@@ -58,7 +58,9 @@ def convert_back(folder: str | Path, dest: str | Path, *, watch: Watch | None = 
                 if sha256_file(draft / name) != expected:
                     raise CheckpointError(f"{folder}: does not give {name} again as it was; convert the source again")
     except OSError as error:
-        raise unusable(dest, error) from error
+        raise SetupError(
+            f"{error.filename or dest}: cannot be read or written ({error.strerror or error}); see to it and run again"
+        ) from error
     return list(hashes)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from dlm.errors import CheckpointError, SetupError
+from dlm.errors import CheckpointError
 from dlm.models.probing import one_line
 from dlm.models.templates import chat_template
 
@@ -54,9 +53,9 @@ def prepare_tokenizer(source: Path, draft: Path, *, mask_token_id: int | None, e
     if not any((source / name).is_file() for name in _VOCABULARIES):
         raise CheckpointError(f"{where}: no tokenizer in it (none of {', '.join(_VOCABULARIES)})")
     copied = [name for name in _FILES if (source / name).is_file()]
-    for name in copied:
-        shutil.copyfile(source / name, draft / name)
     try:
+        for name in copied:
+            shutil.copyfile(source / name, draft / name)
         if _CONFIG in copied:
             settings = json.loads((draft / _CONFIG).read_text(encoding="utf-8"))
             settings.pop("auto_map", None)
@@ -65,20 +64,13 @@ def prepare_tokenizer(source: Path, draft: Path, *, mask_token_id: int | None, e
             (draft / _CONFIG).write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
         tokenizer: Any = AutoTokenizer.from_pretrained(str(draft), local_files_only=True)
     except Exception as error:  # the loaders raise errors of many unrelated classes
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise
         raise CheckpointError(f"{where}: its tokenizer cannot be loaded ({one_line(error)})") from error
     _complete(tokenizer, mask_token_id, where)
     if not tokenizer.chat_template:
         tokenizer.chat_template = chat_template(tokenizer.get_vocab(), encoder=encoder)
     for name in copied:
         (draft / name).unlink()
-    try:
-        tokenizer.save_pretrained(str(draft))
-    except OSError:
-        raise
-    except Exception as error:  # the tokenizers library has no class of its own for a disk that is full
-        raise SetupError(f"{where}: its tokenizer cannot be written ({one_line(error)})") from error
+    tokenizer.save_pretrained(str(draft))
     return tokenizer
 
 

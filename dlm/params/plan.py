@@ -67,7 +67,7 @@ class Layout:
         return str(self.folder(step, name) / ("scores.json" if step == "scores" else MANIFEST))
 
     def lock(self, step: str, name: str) -> Path:
-        """File that whoever makes a product keeps locked; away from the products, so that no manifest lists it."""
+        """File that whoever makes a product keeps locked; away from the products, which come and go."""
         return self.base / ".locks" / step / name
 
     @property
@@ -108,6 +108,23 @@ class Plan:
             for name in table.tasks
         ]
         return tuple(dict.fromkeys(cells))
+
+    def bundles(self, checkpoint: str) -> dict[str, tuple[Cell, ...]]:
+        """Split the cells of ``checkpoint`` in their order into what a job samples, named `<checkpoint>/<number>`."""
+        cells = self.cells(checkpoint)
+        size = self.params.execution.bundle or max(len(cells), 1)
+        starts = range(0, len(cells), size)
+        return {f"{checkpoint}/{number}": cells[at : at + size] for number, at in enumerate(starts, start=1)}
+
+    def bundle(self, name: str) -> tuple[Cell, ...]:
+        """Return the cells of one bundle, or refuse its number with those that there are."""
+        checkpoint, _, number = name.partition("/")
+        bundles = self.bundles(checkpoint)
+        if name not in bundles:
+            raise SettingsError(
+                f"checkpoint '{checkpoint}' has no bundle '{number}': its cells fill {len(bundles)} (execution.bundle)"
+            )
+        return bundles[name]
 
     def cell(self, row: TableRow, name: str) -> Cell:
         """Return how a row of a table answers a task."""
@@ -167,9 +184,9 @@ class Plan:
         """Manifest of the tokenizer of a network with random weights: a prepared one, or a published checkpoint's."""
         return self.layout.manifest("data" if name in self.params.data else "checkpoints", name)
 
-    def evaluation_inputs(self, checkpoint: str) -> list[str]:
-        """Manifests that sampling ``checkpoint`` reads: its weights and the test sets."""
-        sets = dict.fromkeys(cell.dataset for cell in self.cells(checkpoint) if cell.dataset)
+    def evaluation_inputs(self, checkpoint: str, cells: Iterable[Cell]) -> list[str]:
+        """Manifests that evaluating ``checkpoint`` on some cells reads: its weights and the test sets."""
+        sets = dict.fromkeys(cell.dataset for cell in cells if cell.dataset)
         return [self.layout.manifest("checkpoints", checkpoint), *(self.layout.manifest("data", s) for s in sets)]
 
     @property
@@ -211,9 +228,10 @@ class Plan:
         if step == "checkpoints":
             return self.checkpoint_inputs(name)
         if step == "responses":
-            return self.evaluation_inputs(name)
+            return self.evaluation_inputs(name.partition("/")[0], self.bundle(name))
         if step == "scores":
-            return [self.layout.manifest("responses", name), *self.evaluation_inputs(name)]
+            responses = [self.layout.manifest("responses", bundle) for bundle in self.bundles(name)]
+            return [*responses, *self.evaluation_inputs(name, self.cells(name))]
         return self.table_inputs(name)
 
     def outputs(self, step: str, name: str) -> list[str]:
@@ -245,7 +263,7 @@ class Plan:
     def digest(self, step: str, name: str) -> str:
         """Digest of every setting that a step's product ``name`` depends on: a change of it re-runs the step."""
         if step in ("responses", "scores"):
-            return self.cells_digest(name)
+            return self._cells_digest(self.bundle(name) if step == "responses" else self.cells(name))
         params = self.params
         entry = self.entry(step, name)
         parts: list[Any] = [dataclasses.asdict(entry)]
@@ -260,10 +278,10 @@ class Plan:
             parts += [params.meaningless, [dataclasses.asdict(params.tasks[task]) for task in entry.tasks]]
         return digest(parts)
 
-    def cells_digest(self, checkpoint: str) -> str:
-        """Digest of the cells of a checkpoint and of how they are run."""
-        cells = [dataclasses.asdict(cell) for cell in self.cells(checkpoint)]
-        return digest([cells, dataclasses.asdict(self.params.execution)])
+    def _cells_digest(self, cells: Iterable[Cell]) -> str:
+        """Digest of cells and of how they are run, of which the company they have in a job is no part."""
+        execution = dataclasses.replace(self.params.execution, bundle=None)
+        return digest([[dataclasses.asdict(cell) for cell in cells], dataclasses.asdict(execution)])
 
 
 def load_plan(scale: str, root: str | Path = ".") -> Plan:

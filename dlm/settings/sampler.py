@@ -77,9 +77,13 @@ class ExecutionSettings:
     """`cpu`, `cuda`, `cuda:0`, … or `auto`: cuda where there is one."""
     threads: int = 1
     """Threads of torch per process (1 to 256). The count changes the bits of the result."""
+    bundle: int | None = None
+    """Cells (a task at a setting) in a sampling job (>= 1), which loads the weights once; null: all of a checkpoint."""
 
     def __post_init__(self) -> None:
         at_least("batch_size", self.batch_size, 1)
+        if self.bundle is not None:
+            at_least("bundle", self.bundle, 1)
         between("threads", self.threads, 1, 256)
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             raise SettingsError(f"device must be auto, cpu, mps, cuda or cuda:<number>, got '{self.device}'")

@@ -44,9 +44,8 @@ class _Scores:
     def source(self) -> Path:
         return self.path.relative_to(self.root)
 
-    @property
-    def responses(self) -> Path:
-        return self.path.parent.parent.parent / "responses" / self.path.parent.name
+    def responses(self, bundle: str) -> Path:
+        return self.path.parent.parent.parent / "responses" / self.path.parent.name / bundle
 
 
 def read_evaluations(path: Path, scale: str, root: Path) -> list[Record]:
@@ -64,12 +63,15 @@ def read_evaluations(path: Path, scale: str, root: Path) -> list[Record]:
 
 def _settings(scores: _Scores) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return the settings that each cell was sampled with."""
-    manifest = read_manifest(scores.responses, verify=False)
-    if manifest["digest"] != scores.content["responses"]:
-        raise DataError(
-            f"{scores.path}: older than its responses; run `dlm score {scores.model} --scale {scores.scale}`"
-        )
-    return {_asked(cell): cell for cell in manifest["made_from"]["settings"]}
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for bundle, digest_then in scores.content["responses"].items():
+        manifest = read_manifest(scores.responses(bundle), verify=False)
+        if manifest["digest"] != digest_then:
+            raise DataError(
+                f"{scores.path}: older than its responses; run `dlm score {scores.model} --scale {scores.scale}`"
+            )
+        found |= {_asked(cell): cell for cell in manifest["made_from"]["settings"]}
+    return found
 
 
 def _asked(cell: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -144,8 +146,8 @@ def _tags(scores: _Scores, cell: Mapping[str, Any]) -> dict[str, str]:
         "checkpoint_digest": cell["checkpoint"],
         "what": cell["what"],
         "how": word(", ".join(cell["how"])),
-        "records": str(scores.responses.relative_to(scores.root)),
-        "records_digest": scores.content["responses"],
+        "records": str(scores.responses(cell["bundle"]).relative_to(scores.root)),
+        "records_digest": scores.content["responses"][cell["bundle"]],
         "mlflow.source.name": f"dlm score {scores.model} --scale {scores.scale}",
         "mlflow.source.type": "PROJECT",
         "mlflow.note.content": _note(scores, cell),
@@ -154,12 +156,12 @@ def _tags(scores: _Scores, cell: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _note(scores: _Scores, cell: Mapping[str, Any]) -> str:
-    model, scale = scores.model, scores.scale
+    model, scale, records = scores.model, scores.scale, scores.responses(cell["bundle"])
     return (
         f"**{model}** on **{cell['task']}**, setting **{cell['setting']}**, scale **{scale}**: "
         f"{cell['metric']} {cell['value']:.4f}, {cell['n']} documents.\n\n"
         f"- Answers, each with its prompt and outcome: `{scores.source.with_name('samples.jsonl')}`\n"
-        f"- Records: `{scores.responses.relative_to(scores.root)}`, digest `{scores.content['responses']}`\n"
+        f"- Records: `{records.relative_to(scores.root)}`, digest `{scores.content['responses'][cell['bundle']]}`\n"
         f"- Checkpoint: digest `{cell['checkpoint']}` (the tag `checkpoint_digest` of its training)\n"
         f"- Made by: `dlm sample {model} --scale {scale}`, then `dlm score {model} --scale {scale}`\n"
     )

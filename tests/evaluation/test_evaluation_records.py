@@ -73,6 +73,44 @@ def test_half_a_line_is_refused_when_only_reading(path):
         RecordStore(path)
 
 
+def test_a_full_disk_is_one_line_and_what_was_recorded_stays(path, small_files):
+    before = path.read_bytes()
+    with (
+        pytest.raises(SetupError, match=r"records.jsonl: file too large; make room and run the same command again"),
+        RecordStore(path, writable=True) as store,
+    ):
+        store.append(record(store, f"c{n}", response="x" * 1000) for n in range(small_files // 1000))
+    assert path.read_bytes() == before
+    with RecordStore(path, writable=True) as store:
+        assert store.append(record(store, f"c{n}", response="x" * 1000) for n in range(5)) == 5
+    with RecordStore(path) as store:
+        assert len(store) == 8
+
+
+def test_adopted_records_stand_on_their_own(path, tmp_path):
+    other = tmp_path / "other" / "records.jsonl"
+    wanted = [what_of(path, "b"), what_of(path, "ü\u2028"), "unknown"]
+    with RecordStore(other, writable=True, siblings=[path.parent]) as store:
+        store.adopt([])
+        assert len(store) == 0
+        store.adopt(wanted)
+        store.adopt(wanted)
+        assert [what in store for what in wanted] == [True, True, False]
+    with RecordStore(path) as original, RecordStore(other) as store:
+        assert len(store) == 2
+        for what in wanted[:2]:
+            assert store.get(what) == original.get(what)
+            assert store.content(store.get(what)["how"]) == {"device": "cpu"}
+
+
+def test_a_store_that_grows_is_read_as_far_as_it_is_whole(path):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    with RecordStore(path, growing=True) as store:
+        assert len(store) == 2
+    assert path.read_bytes() == whole[:-5]
+
+
 @pytest.mark.parametrize("writable", [True, False])
 @pytest.mark.parametrize(
     ("old", "new", "fault"),

@@ -39,20 +39,29 @@ class Place:
 
     @property
     def records(self) -> Path:
-        return self.root / "responses" / "records.jsonl"
+        return self.bundle() / "records.jsonl"
+
+    def bundle(self, number: int = 1) -> Path:
+        return self.root / "responses" / str(number)
 
     def data(self, name: str) -> Path:
         return self.root / "data" / name
 
     def sample(self, cells: Any = CELLS, **changes: Any) -> dict[str, Any]:
-        arguments = {"out_dir": self.root / "responses", "execution": EXECUTION, **changes}
-        return sample_cells(cells, checkpoint_dir=self.root / "checkpoint", data_folder_of=self.data, **arguments)
+        return self.sample_bundles({1: cells}, **changes)[0]
+
+    def sample_bundles(self, bundles: dict[int, Any], **changes: Any) -> list[dict[str, Any]]:
+        arguments = {"execution": EXECUTION, **changes}
+        bundles = {self.bundle(number): cells for number, cells in bundles.items()}
+        return sample_cells(bundles, checkpoint_dir=self.root / "checkpoint", data_folder_of=self.data, **arguments)
 
     def score(self, cells: Any = CELLS, scores: str = "scores") -> dict[str, Any]:
+        return self.score_bundles({1: cells}, scores)
+
+    def score_bundles(self, bundles: dict[int, Any], scores: str = "scores") -> dict[str, Any]:
         return score_cells(
-            cells,
+            {self.bundle(number): cells for number, cells in bundles.items()},
             checkpoint_dir=self.root / "checkpoint",
-            responses_dir=self.root / "responses",
             data_folder_of=self.data,
             out_dir=self.root / scores,
             scale="micro",
@@ -179,7 +188,7 @@ def test_samples_tell_what_was_asked_and_answered(sampled):
 
 
 def test_the_responses_have_a_manifest(done):
-    manifest = read_manifest(done.root / "responses")
+    manifest = read_manifest(done.bundle())
     assert (manifest["kind"], manifest["name"], list(manifest["files"])) == ("responses", "tiny", ["records.jsonl"])
     parents = manifest["made_from"]["parents"]
     assert sorted(parents) == ["choice", "countdown", "sudoku", "tiny", "words"]
@@ -189,7 +198,7 @@ def test_the_responses_have_a_manifest(done):
 
 def test_a_second_run_samples_nothing_and_loads_no_weights(done, loads):
     before = done.records.read_bytes()
-    assert done.sample()["digest"] == read_manifest(done.root / "responses")["digest"]
+    assert done.sample()["digest"] == read_manifest(done.bundle())["digest"]
     assert done.records.read_bytes() == before
     assert loads == []
 
@@ -236,16 +245,85 @@ def test_a_killed_run_continues_where_it_was(sampled, place, monkeypatch, batche
     assert timeless(place.score()["cells"]) == timeless(sampled.score()["cells"])
 
 
+BUNDLES = {1: CELLS[:2], 2: CELLS[2:4], 3: CELLS[4:]}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the number of answers that a model is asked for, each time it is asked."""
+    seen: list[int] = []
+    for kind in ("generate", "estimate"):
+        real = getattr(DiffusionLM, kind)
+        monkeypatch.setattr(DiffusionLM, kind, lambda lm, asks, real=real: [seen.append(len(asks)), real(lm, asks)][1])
+    return seen
+
+
+def test_bundles_give_the_scores_of_one_job_and_load_the_weights_once(sampled, place, loads):
+    whole = sampled.score()
+    manifests = place.sample_bundles(BUNDLES)
+    assert len(loads) == 1
+    assert [len(manifest["made_from"]["settings"]) for manifest in manifests] == [2, 2, 1]
+    scores = place.score_bundles(BUNDLES)
+    assert scores["responses"] == {str(n): read_manifest(place.bundle(n))["digest"] for n in BUNDLES}
+    assert [found.pop("bundle") for found in scores["cells"]] == ["1", "1", "2", "2", "3"]
+    assert {found.pop("bundle") for found in whole["cells"]} == {"1"}
+    assert timeless(scores["cells"]) == timeless(whole["cells"])
+    assert scores["executions"] == whole["executions"]
+
+
+def test_cells_divided_otherwise_are_not_sampled_again(done, loads, asked):
+    done.sample_bundles(BUNDLES)
+    assert (loads, asked) == ([], [])
+    for number in BUNDLES:
+        manifest = read_manifest(done.bundle(number))
+        assert list(manifest["files"]) == ["records.jsonl"]
+    shutil.rmtree(done.bundle(1))  # what the others have of it stands on its own
+    assert len(done.score_bundles({2: BUNDLES[2], 3: BUNDLES[3]})["cells"]) == 3
+    done.sample(CELLS)
+    assert asked == [3, 3]
+
+
+def test_a_cell_more_is_all_that_is_sampled(place, asked):
+    place.sample_bundles({1: CELLS[:1], 2: CELLS[2:3]})
+    before = place.records.read_bytes()
+    place.sample_bundles({1: CELLS[:2], 2: CELLS[2:4]})
+    assert asked == [3, 2, 3, 2]
+    assert place.records.read_bytes().startswith(before)
+
+
+def test_half_a_line_of_a_bundle_that_is_being_sampled_is_left_to_its_writer(done, asked):
+    half = b'{"kind": "generate", "what": "half'
+    with done.records.open("ab") as stream:
+        stream.write(half)
+    done.sample_bundles({2: CELLS})
+    assert asked == []
+    assert done.records.read_bytes().endswith(half)
+    assert half not in (done.bundle(2) / "records.jsonl").read_bytes()
+
+
+def test_a_bundle_is_copied_from_while_its_writer_has_it_open(done, asked):
+    with RecordStore(done.records, writable=True):
+        done.sample_bundles({2: CELLS[:3]})
+    assert asked == []
+
+
+def test_what_may_not_be_used_is_sampled_again(done, asked):
+    done.sample_bundles({2: CELLS[:1]}, usable=lambda folder: folder != done.bundle(1))
+    assert asked == [3]
+
+
+def test_a_damaged_line_of_another_bundle_is_named(done):
+    lines = done.records.read_bytes().splitlines(keepends=True)
+    done.records.write_bytes(b"".join([*lines[:3], b"{}\n", *lines[4:]]))
+    with pytest.raises(DataError, match=r"responses/1/records.jsonl:4: damaged record"):
+        done.sample_bundles({2: CELLS})
+
+
 def _what(line: dict[str, Any]) -> str:
     return line["what"]
 
 
-def test_only_what_is_missing_is_sampled(place, monkeypatch):
-    asked: list[int] = []
-    real = DiffusionLM.generate
-    monkeypatch.setattr(
-        DiffusionLM, "generate", lambda lm, requests: [asked.append(len(requests)), real(lm, requests)][1]
-    )
+def test_only_what_is_missing_is_sampled(place, asked):
     limited = cell("words", task_settings=dataclasses.replace(TASKS["words"], limit=2))
     place.sample([limited])
     before = place.records.read_bytes()
@@ -352,7 +430,7 @@ from dlm.evaluation import score_cells
 root = pathlib.Path(sys.argv[1])
 sys.path.insert(0, sys.argv[2])
 from scoring_cells import CELLS
-score_cells(CELLS, checkpoint_dir=root / "checkpoint", responses_dir=root / "responses", out_dir=root / "scores-3",
+score_cells({root / "responses" / "1": CELLS}, checkpoint_dir=root / "checkpoint", out_dir=root / "scores-3",
     data_folder_of=lambda name: root / "data" / name, scale="micro")
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """

@@ -105,10 +105,49 @@ def test_chat_and_plain_prompts_are_different_cells(plan: Plan) -> None:
     assert len(both.cells("llada-base")) == 8
 
 
+def bundled(plan: Plan, size: int | None) -> Plan:
+    return changed(plan, execution=dataclasses.replace(plan.params.execution, bundle=size))
+
+
+def test_all_cells_of_a_checkpoint_are_one_bundle_unless_the_params_say_less(plan: Plan) -> None:
+    cells = plan.cells("llada-base")
+    assert plan.bundles("llada-base") == {"llada-base/1": cells}
+    assert bundled(plan, 9).bundles("llada-base") == {"llada-base/1": cells}
+    assert bundled(plan, 3).bundles("llada-base") == {"llada-base/1": cells[:3], "llada-base/2": cells[3:]}
+    assert plan.bundles("dream-parent") == {}
+
+
+def relative_inputs(plan: Plan, step: str, name: str) -> list[str]:
+    return [str(Path(path).relative_to(plan.layout.base)) for path in plan.inputs(step, name)]
+
+
+def test_a_bundle_reads_its_own_test_sets_and_scoring_reads_every_bundle(plan: Plan) -> None:
+    three = bundled(plan, 3)
+    inputs = relative_inputs(three, "responses", "llada-base/2")
+    assert inputs == ["checkpoints/llada-base/manifest.json", "data/number_choice/manifest.json"]
+    inputs = relative_inputs(three, "scores", "llada-base")
+    assert inputs[:2] == [f"responses/llada-base/{number}/manifest.json" for number in (1, 2)]
+    assert len(inputs) == 2 + 1 + 4
+    names = three.products("table1")["responses"]
+    assert len(names) == 16 and names.index("llada-base/1") + 1 == names.index("llada-base/2")
+
+
+def test_a_bundle_that_there_is_not_is_refused(plan: Plan) -> None:
+    with pytest.raises(SettingsError, match=r"'llada-base' has no bundle '3': its cells fill 2 \(execution.bundle\)"):
+        bundled(plan, 3).bundle("llada-base/3")
+
+
+def test_the_size_of_bundles_re_runs_only_those_whose_cells_differ(plan: Plan) -> None:
+    one, two, three = (bundled(plan, size) for size in (1, 2, 3))
+    assert two.digest("scores", "llada-base") == plan.digest("scores", "llada-base")
+    assert three.digest("responses", "llada-base/1") != two.digest("responses", "llada-base/1")
+    assert three.digest("responses", "llada-base/2") == one.digest("responses", "llada-base/4")
+
+
 def test_a_sampler_setting_changes_the_samples_but_no_training(plan: Plan) -> None:
     other = dataclasses.replace(plan.params.samplers["answer48"], score="random")
     after = changed(plan, samplers={**plan.params.samplers, "answer48": other})
-    assert plan.cells_digest("llada-base") != after.cells_digest("llada-base")
+    assert plan.digest("responses", "llada-base/1") != after.digest("responses", "llada-base/1")
     for name in plan.params.checkpoints:
         assert plan.digest("checkpoints", name) == after.digest("checkpoints", name)
 
@@ -135,7 +174,7 @@ def test_a_difference_that_is_named_makes_the_table_again_and_nothing_else(plan:
     named = dataclasses.replace(table, differs=(Difference(setting="steps 64, published 256"),))
     before, after = (changed(plan, tables={"table1": one}) for one in (table, named))
     assert before.digest("tables", "table1") != after.digest("tables", "table1")
-    assert before.cells_digest("llada-base") == after.cells_digest("llada-base")
+    assert before.cells_digest("llada-base") == after.digest("responses", "llada-base/1")
 
 
 def test_the_papers_table_names_what_is_not_as_published() -> None:

@@ -83,14 +83,14 @@ def test_records_of_other_code_are_dropped_and_those_of_the_same_are_kept(plan: 
         dropped.append("records")
 
     def begin() -> None:
-        with pytest.raises(RuntimeError), stamped(plan, "responses", "llada-base", forget):
+        with pytest.raises(RuntimeError), stamped(plan, "responses", "llada-base/1", forget):
             raise RuntimeError("killed")
 
     begin()
     assert len(dropped) == 1, "records of unknown code"
     begin()
     assert len(dropped) == 1, "what a killed run recorded is continued"
-    altered(plan, "responses", "llada-base", answers="other code's")
+    altered(plan, "responses", "llada-base/1", answers="other code's")
     begin()
     assert len(dropped) == 2
 

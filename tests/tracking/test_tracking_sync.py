@@ -73,7 +73,7 @@ def test_an_evaluation_is_a_run_with_the_tables_figures_and_every_setting(projec
         "execution.versions.torch": "2.13.0",
     }
     assert wanted.items() <= run.data.params.items()
-    records = f"results/{shown.scale}/responses/base-sft"
+    records = f"results/{shown.scale}/responses/base-sft/1"
     wanted = {
         "scale": shown.scale,
         "checkpoint_digest": "k" * 64,

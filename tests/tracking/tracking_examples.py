@@ -79,6 +79,7 @@ def cell(task: str = "sudoku", setting: str = "answer16", right: int = 3, n: int
         "checkpoint": "k" * 64,
         "what": "w" * 64,
         "how": [HOW],
+        "bundle": "1",
         "requests": n,
         "forward_passes": 8 * n,
         "seconds": 2.5,
@@ -91,7 +92,7 @@ def cell(task: str = "sudoku", setting: str = "answer16", right: int = 3, n: int
 
 def write_scores(root: Path, scale: str, model: str, cells: Sequence[Mapping[str, Any]], steps: int = 8) -> Path:
     """Write responses with their manifest, and the scores made of them."""
-    responses = root / "results" / scale / "responses" / model
+    responses = root / "results" / scale / "responses" / model / "1"
     write_jsonl(responses / "records.jsonl", [{"kind": "generate", "cells": len(cells)}])
     sampler = SAMPLER | {"selector": {"kind": "even", "steps": steps}}
     settings = [
@@ -108,7 +109,7 @@ def write_scores(root: Path, scale: str, model: str, cells: Sequence[Mapping[str
         "model": model,
         "scale": scale,
         "checkpoint": "k" * 64,
-        "responses": manifest["digest"],
+        "responses": {"1": manifest["digest"]},
         "code": {"version": "0.1.0", "commit": "b" * 40, "edited": True},
         "executions": {HOW: {"device": "cpu", "batch_size": 16, "versions": {"torch": "2.13.0"}}},
         "cells": list(cells),

@@ -47,9 +47,8 @@ def test_the_whole_plan_is_printed_in_seconds_without_torch(project: Path, repos
     printed = plan_without_torch(project, repository, "table1", scale)
     models = ("llada-base", "llada-instruct", "dream-base", "dream-instruct")
     for model in models:
-        for step in ("sample", "score"):
-            assert f"{step} {model}\n" in printed
-            assert f"{step} {model}-sft\n" in printed
+        for job in (f"sample {model}/1", f"score {model}", f"sample {model}-sft/1", f"score {model}-sft"):
+            assert f"{job}\n" in printed
         assert f"train {model}-sft\n" in printed
 
 

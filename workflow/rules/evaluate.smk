@@ -5,19 +5,21 @@ rule sample:
     input:
         inputs_of("responses"),
     output:
-        made("responses"),
+        made("responses", "{name}/{bundle}"),
     log:
-        log_of("sample"),
+        log_of("sample", "{name}/{bundle}"),
+    wildcard_constraints:
+        bundle=r"[1-9]\d*",
     threads: PLAN.params.execution.threads
     resources:
         gpu=PLAN.gpus,
     params:
-        settings=lambda w: PLAN.digest("responses", w.name),
+        settings=lambda w: PLAN.digest("responses", product(w)),
         code=lambda w: code_digest("responses"),
     message:
-        "sample {wildcards.name}"
+        "sample {wildcards.name}/{wildcards.bundle}"
     shell:
-        "{DLM} sample {wildcards.name} --scale {SCALE} --log {log}"
+        "{DLM} sample {wildcards.name} --bundle {wildcards.bundle} --scale {SCALE} --log {log}"
 
 
 rule score:

@@ -13,7 +13,7 @@ def inputs_of(step):
     """An input function: what a step's product is made from."""
 
     def inputs(wildcards):
-        name = wildcards.name
+        name = product(wildcards)
         if workflow.is_main_process:
             stamp = read_stamp(PLAN, step, name)
             made_with = [stamp["settings"], stamp["code"]] if stamp else ["unknown"]

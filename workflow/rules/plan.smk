@@ -42,11 +42,16 @@ wildcard_constraints:
     name=NAME.pattern,
 
 
-def made(step):
+def product(wildcards):
+    """Name of the product that a job makes."""
+    return "/".join(wildcards)
+
+
+def made(step, name="{name}"):
     """Path pattern of a step's product."""
-    return PLAN.layout.manifest(step, "{name}")
+    return PLAN.layout.manifest(step, name)
 
 
-def log_of(step):
+def log_of(step, name="{name}"):
     """Path pattern of a step's log."""
-    return str(PLAN.layout.base / "logs" / step / "{name}.log")
+    return str(PLAN.layout.base / "logs" / step / f"{name}.log")
