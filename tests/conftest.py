@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
 os.environ["HF_HOME"] = str(REPOSITORY / ".cache" / "tests" / "huggingface")
 os.environ["XDG_CACHE_HOME"] = str(REPOSITORY / ".cache" / "tests")
 os.environ["MPLCONFIGDIR"] = str(REPOSITORY / ".cache" / "tests" / "matplotlib")
+# Started in the background of a script, this process ignores Ctrl-C, and so does all that it starts; some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "torch" in sys.modules:
     sys.modules["torch"].set_num_threads(1)
 
