@@ -25,7 +25,7 @@ os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
 os.environ["HF_HOME"] = str(REPOSITORY / ".cache" / "tests" / "huggingface")
 os.environ["XDG_CACHE_HOME"] = str(REPOSITORY / ".cache" / "tests")
 os.environ["MPLCONFIGDIR"] = str(REPOSITORY / ".cache" / "tests" / "matplotlib")
-# Started in the background of a script, this process ignores Ctrl-C, and so does all that it starts; some tests send it.
+# Started in the background of a script, this process ignores Ctrl-C, and so does all that it starts; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if "torch" in sys.modules:
