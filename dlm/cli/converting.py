@@ -46,13 +46,13 @@ def convert_planned(name: str, plan: Plan) -> None:
     entry, dest = plan.entry("checkpoints", name), plan.layout.folder("checkpoints", name)
     if isinstance(entry, HubCheckpoint):
         folder, commit = _fetch(entry.repository, entry.revision)
-        made_from = lineage({}, entry)
-        _convert(folder, dest, name, repository=entry.repository, revision=commit, made_from=made_from)
+        options = {"repository": entry.repository, "revision": commit, "made_from": lineage({}, entry)}
+        _convert(folder, dest, name, own=True, **options)
         return
     entry = of_kind(plan, name, ConvertedCheckpoint, "convert")
     start = plan.layout.folder("checkpoints", entry.start)
     made_from = lineage({entry.start: str(read_manifest(start, verify=False)["digest"])}, entry)
-    _convert(start, dest, name, shift=entry.shift, made_from=made_from)
+    _convert(start, dest, name, own=True, shift=entry.shift, made_from=made_from)
 
 
 def convert_back(source: Path, dest: Path) -> None:

@@ -50,6 +50,7 @@ def convert_checkpoint(
     repository: str | None = None,
     revision: str | None = None,
     made_from: Mapping[str, Any] | None = None,
+    own: bool = False,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Convert a checkpoint folder as it was published into one that :func:`dlm.models.load_denoiser` loads.
@@ -64,6 +65,7 @@ def convert_checkpoint(
         repository: hub id that the source was fetched from, if it was.
         revision: its commit.
         made_from: further entries for the manifest's lineage.
+        own: whether ``dest`` is there for this checkpoint, so that whatever it holds is replaced.
         watch: told of the progress.
 
     Returns:
@@ -77,7 +79,7 @@ def convert_checkpoint(
     source, dest = Path(source), Path(dest)
     where = repository or str(source)
     published = read_config(source, where)
-    check_destination(source, dest)
+    check_destination(source, dest, own=own)
     format_ = read_format(published, where)
     if _is_ours(source):
         read_manifest(source)  # damage is named before anything is written
@@ -268,13 +270,14 @@ def read_config(folder: Path, where: str) -> dict[str, Any]:
     return config
 
 
-def check_destination(source: Path, dest: Path, *, empty: bool = False) -> None:
+def check_destination(source: Path, dest: Path, *, empty: bool = False, own: bool = False) -> None:
     """Refuse a destination whose content would be lost.
 
     Args:
         source: folder that is read.
         dest: folder to be written.
         empty: whether a checkpoint there is refused too.
+        own: whether the folder is there for what is written, so that nothing in it is anybody's.
 
     Raises:
         SettingsError: it holds anything but a checkpoint of this project, is the source, or one lies in the other.
@@ -284,7 +287,7 @@ def check_destination(source: Path, dest: Path, *, empty: bool = False) -> None:
         raise SettingsError(f"{dest}: is the source, or one lies inside the other; choose another folder to write")
     if dest.is_file():
         raise SettingsError(f"{dest}: is a file; choose another folder to write")
-    if dest.is_dir() and any(dest.iterdir()) and (empty or not _is_ours(dest)):
+    if dest.is_dir() and any(dest.iterdir()) and (empty or not (own or _is_ours(dest))):
         raise SettingsError(f"{dest}: is not empty; choose another folder to write, or remove it")
 
 

@@ -158,6 +158,16 @@ def test_a_disk_that_is_too_small_is_named_before_anything_is_copied(
         convert_checkpoint(copy_of("llada", tmp_path / "llada"), tmp_path / "dest")
 
 
+def test_a_folder_of_its_own_is_replaced_whatever_is_left_in_it(tmp_path: Path) -> None:
+    """Snakemake removes the manifest, the job's declared output, before it runs a job again."""
+    source, dest = copy_of("llada", tmp_path / "llada"), tmp_path / "dest"
+    first = convert_checkpoint(source, dest)
+    (dest / "manifest.json").unlink()
+    with pytest.raises(SettingsError, match="is not empty"):
+        convert_checkpoint(source, dest)
+    assert convert_checkpoint(source, dest, own=True)["digest"] == first["digest"]
+
+
 def test_only_what_was_converted_can_be_converted_back(tmp_path: Path) -> None:
     source = copy_of("llada", tmp_path / "llada")
     convert_checkpoint(source, tmp_path / "dest")
