@@ -43,9 +43,7 @@ def chats(number: int) -> list[dict[str, Any]]:
 
 def make_project(folder: Path, repository: Path, rows: list[dict[str, Any]] | None = None, **recipe: Any) -> Path:
     """Write a project that can train one checkpoint."""
-    (folder / "params").mkdir(parents=True)
-    for path in (repository / "params").iterdir():
-        shutil.copy(path, folder / "params")
+    shutil.copytree(repository / "params", folder / "params")
     shutil.copy(repository / "Snakefile", folder / "Snakefile")
     sizes = {"model_type": "llama", "hidden_size": 32, "layers": 2, "heads": 4, "intermediate_size": 48}
     start = {"architecture": {**sizes, "max_positions": 32}, "tokenizer": "tokenizer-llada"}
