@@ -174,7 +174,7 @@ def test_a_difference_that_is_named_makes_the_table_again_and_nothing_else(plan:
     named = dataclasses.replace(table, differs=(Difference(setting="steps 64, published 256"),))
     before, after = (changed(plan, tables={"table1": one}) for one in (table, named))
     assert before.digest("tables", "table1") != after.digest("tables", "table1")
-    assert before.cells_digest("llada-base") == after.digest("responses", "llada-base/1")
+    assert before.digest("responses", "llada-base/1") == after.digest("responses", "llada-base/1")
 
 
 def test_the_papers_table_names_what_is_not_as_published() -> None:
