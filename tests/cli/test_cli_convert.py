@@ -129,8 +129,11 @@ def test_a_checkpoint_of_the_hub_in_the_params(hub: dict[str, str], tmp_path: Pa
     (tmp_path / "project" / "params").mkdir(parents=True)
     (tmp_path / "project" / "Snakefile").touch()
     shutil.copytree(ROOT / "params", tmp_path / "project" / "params", dirs_exist_ok=True)
-    paper = tmp_path / "project" / "params" / "paper.yaml"
-    paper.write_text(paper.read_text().replace("GSAI-ML/LLaDA-8B-Base", "org/llada_gqa"))
+    replaced = 0
+    for part in (tmp_path / "project" / "params").rglob("*.yaml"):
+        replaced += part.read_text().count("GSAI-ML/LLaDA-8B-Base,")
+        part.write_text(part.read_text().replace("GSAI-ML/LLaDA-8B-Base,", "org/llada_gqa,"))
+    assert replaced == 1
     done = dlm(tmp_path / "project", "convert", "llada-base", "--scale", "paper", **hub)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "project" / "results" / "paper" / "checkpoints" / "llada-base"
