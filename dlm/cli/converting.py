@@ -47,7 +47,7 @@ def convert_planned(name: str, plan: Plan) -> None:
     if isinstance(entry, HubCheckpoint):
         folder, commit = _fetch(entry.repository, entry.revision)
         options = {"repository": entry.repository, "revision": commit, "made_from": lineage({}, entry)}
-        _convert(folder, dest, name, own=True, **options)
+        _convert(folder, dest, name, own=True, causal=entry.autoregressive, **options)
         return
     entry = of_kind(plan, name, ConvertedCheckpoint, "convert")
     start = plan.layout.folder("checkpoints", entry.start)
@@ -83,10 +83,8 @@ def _convert(source: Path, dest: Path, name: str, **options: Any) -> None:
     origin, tensors = manifest["made_from"]["source"], manifest["made_from"]["tensors"]
     commit = f" at {origin['revision']}" if origin["revision"] else ""
     more = "".join(f", {tensors[kind]} {kind}" for kind in ("repeated", "beside") if tensors[kind])
-    say(
-        f"convert {name}: format {origin['format']}{commit}, {tensors['moved']} tensors moved{more}; "
-        "every token sees every other"
-    )
+    seen = "kept causal" if options.get("causal") else "every token sees every other"
+    say(f"convert {name}: format {origin['format']}{commit}, {tensors['moved']} tensors moved{more}; {seen}")
 
 
 @contextmanager

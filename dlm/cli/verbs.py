@@ -105,6 +105,7 @@ def train(name: str, scale: str, log: Path | None) -> None:
 @click.option("--shift/--no-shift", default=None, help="Whether the output at position i-1 predicts token i.")
 @click.option("--objective", type=click.Choice(["mdlm", "bd3lm", "none"]), help="What the weights were trained with.")
 @click.option("--block-size", type=click.IntRange(1), help="Tokens of a block, for block diffusion.")
+@click.option("--causal", is_flag=True, help="Keep a decoder as it is, autoregressive, to compare with.")
 @click.option("--back", is_flag=True, help="Write the files that the checkpoint SOURCE was converted from into DEST.")
 @pipeline_options
 def convert(
@@ -114,6 +115,7 @@ def convert(
     shift: bool | None,
     objective: str | None,
     block_size: int | None,
+    causal: bool,
     back: bool,
     scale: str,
     log: Path | None,
@@ -125,9 +127,11 @@ def convert(
     from dlm.cli.converting import convert_back, convert_files, convert_planned
 
     asked = {"shift": shift, "objective": objective, "block_size": block_size}
+    if causal and any(value is not None for value in asked.values()):
+        raise click.UsageError("--causal leaves nothing to say about --shift, --objective and --block-size")
     if dest is None:
-        if back or revision or any(value is not None for value in asked.values()):
-            raise click.UsageError("--revision, --shift, --objective, --block-size and --back need a DEST")
+        if back or revision or causal or any(value is not None for value in asked.values()):
+            raise click.UsageError("--revision, --shift, --objective, --block-size, --causal and --back need a DEST")
         with pipeline(scale, log) as plan, making(plan, "checkpoints", source):
             convert_planned(source, plan)
         return
@@ -135,7 +139,7 @@ def convert(
         if back:
             convert_back(Path(source), dest)
         else:
-            convert_files(source, dest, revision, asked)
+            convert_files(source, dest, revision, {**asked, "causal": causal})
 
 
 @click.command()

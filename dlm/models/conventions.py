@@ -15,8 +15,8 @@ from dlm.errors import CheckpointError
 class Conventions:
     """How the outputs of a checkpoint are to be read, and where its weights came from."""
 
-    mask_token_id: int
-    """Id of the mask token."""
+    mask_token_id: int | None
+    """Id of the mask token; None: an autoregressive checkpoint, kept as published, whose tokenizer has none."""
     shift: bool
     """True: the output at position i-1 scores token i; False: the output at i does."""
     objective: str

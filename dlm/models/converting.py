@@ -6,6 +6,7 @@ its name changes. What is needed to restore the source lies in ``source/`` besid
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ def convert_checkpoint(
     shift: bool | None = None,
     objective: str | None = None,
     block_size: int | None = None,
+    causal: bool = False,
     name: str | None = None,
     repository: str | None = None,
     revision: str | None = None,
@@ -61,6 +63,7 @@ def convert_checkpoint(
         shift: whether the output at position i-1 scores token i; None: as the format has it (Dream yes, others no).
         objective: what the weights were trained with; None: as the format has it.
         block_size: tokens of a block, for block diffusion.
+        causal: keep a decoder as it is, autoregressive and without a mask token, to compare with or to convert later.
         name: name in the manifest; None: the folder's.
         repository: hub id that the source was fetched from, if it was.
         revision: its commit.
@@ -72,7 +75,8 @@ def convert_checkpoint(
         The manifest.
 
     Raises:
-        CheckpointError: the source is damaged or incomplete, or no native class computes what it does.
+        CheckpointError: the source is damaged or incomplete, no native class computes what it does, or it is to stay
+            causal and never was.
         SettingsError: ``dest`` holds something else, or lies in ``source``.
         SetupError: it cannot be written.
     """
@@ -81,6 +85,9 @@ def convert_checkpoint(
     published = read_config(source, where)
     check_destination(source, dest, own=own)
     format_ = read_format(published, where)
+    if causal:
+        format_ = _kept_causal(format_, where)
+        shift, objective = True, "ar"
     if _is_ours(source):
         read_manifest(source)  # damage is named before anything is written
     shards = read_shards(source)
@@ -127,20 +134,21 @@ class _Conversion:
             self.source,
             self.draft,
             mask_token_id=self.format.mask_token_id,
+            add_mask=not self.format.is_causal,
             encoder=self.format.is_encoder,
             where=self.where,
         )
-        self.mask = int(tokenizer.mask_token_id)
+        self.mask: int | None = tokenizer.mask_token_id
         self.tensors = {tensor.name: tensor for shard in self.shards for tensor in shard.tensors}
         before = self._targets()
         self.matches: Matches = match(self.tensors, before, self.format.rename, self.where)
-        self._make_room(max(tokenizer.get_vocab().values(), key=lambda token: (token != self.mask, token)))
+        self._make_room(max(token for token in tokenizer.get_vocab().values() if token != self.mask))
         self.shapes = self._targets().shapes
         self._set_dtype()
         for key in ("bos", "eos", "pad"):
             if getattr(self.config, f"{key}_token_id", None) is None:
                 setattr(self.config, f"{key}_token_id", getattr(tokenizer, f"{key}_token_id"))
-        probe(self.model_class, self.config, self.where)
+        probe(self.model_class, self.config, self.where, causal=self.format.is_causal)
 
     def _targets(self) -> Targets:
         try:
@@ -151,12 +159,13 @@ class _Conversion:
     def _make_room(self, last: int) -> None:
         """See that the matrices have a row for every token; ``last`` is the highest id beside the mask's."""
         rows = self.config.vocab_size
-        if last >= rows or (self.format.mask_token_id is not None and self.mask >= rows):
+        highest = last if self.mask is None else max(last, self.mask)
+        if last >= rows or (self.format.mask_token_id is not None and highest >= rows):
             raise CheckpointError(
-                f"{self.where}: its tokenizer gives ids up to {max(last, self.mask)}, but the model has {rows} rows; "
-                "they do not belong together"
+                f"{self.where}: its tokenizer gives ids up to {highest}, but the model has {rows} rows; they do not "
+                "belong together"
             )
-        self.config.vocab_size = grown_vocabulary(rows, self.mask + 1)
+        self.config.vocab_size = grown_vocabulary(rows, highest + 1)
 
     def _set_dtype(self) -> None:
         """Let the config name the type that the weights have, so that loading changes none."""
@@ -299,6 +308,19 @@ def _is_ours(folder: Path) -> bool:
         return False
 
 
+def _kept_causal(format_: Format, where: str) -> Format:
+    """Return the format of a decoder whose attention stays as it is.
+
+    Raises:
+        CheckpointError: it is an encoder, or a diffusion model already.
+    """
+    if format_.is_encoder:
+        raise CheckpointError(f"{where}: is an encoder, whose attention goes both ways; it cannot stay causal")
+    if format_.name != "a2d" or format_.objective != "none":
+        raise CheckpointError(f"{where}: is a diffusion model (format {format_.name}), not an autoregressive one")
+    return dataclasses.replace(format_, name="causal", is_causal=True)
+
+
 def _native(format_: Format, where: str) -> tuple[Any, Any]:
     """Return the native class and its config."""
     import transformers
@@ -312,9 +334,9 @@ def _native(format_: Format, where: str) -> tuple[Any, Any]:
     if format_.is_encoder:
         if getattr(config, "is_decoder", False):
             raise CheckpointError(f"{where}: its config says is_decoder: a causal {format_.model_type}, not an encoder")
-    else:
+    elif not format_.is_causal:
         config.is_causal = False
-    config.use_cache = False
+    config.use_cache = format_.is_causal
     config.architectures = [format_.architecture]
     return model_class, config
 

@@ -38,7 +38,14 @@ class Denoiser(nn.Module):
 
     @property
     def mask_token_id(self) -> int:
-        """Id of the mask token."""
+        """Id of the mask token.
+
+        Raises:
+            CheckpointError: an autoregressive checkpoint without one.
+        """
+        if self.conventions.mask_token_id is None:
+            name = self.model.config.name_or_path or self.model.config.model_type
+            raise CheckpointError(f"{name}: is autoregressive and has no mask token; convert it without --causal")
         return self.conventions.mask_token_id
 
     @property

@@ -23,7 +23,7 @@ _SPREAD = 30.0
 """Standard deviation of the probe's logits: where soft caps in use (30 to 50) bend them visibly."""
 
 
-def probe(model_class: Any, config: Any, where: str) -> None:
+def probe(model_class: Any, config: Any, where: str, *, causal: bool = False) -> None:
     """Refuse an architecture that cannot be a denoiser without modelling code.
 
     Every kind of layer that the config has is tried alone: in a mix, one that obeys would hide one that stays causal.
@@ -32,22 +32,23 @@ def probe(model_class: Any, config: Any, where: str) -> None:
         model_class: class of transformers.
         config: of the whole model, as converted.
         where: names the checkpoint in messages.
+        causal: whether it is to stay causal.
 
     Raises:
-        CheckpointError: it stays causal, or its logits are not its output head's, or it cannot be run at all.
+        CheckpointError: it stays causal and is not to, its logits are not its output head's, or it cannot be run.
     """
     kinds = _kinds(config, where)
     for kind in kinds:
         denoiser = _small_denoiser(model_class, config, kind, where)
         layers = f" in layers of kind '{kind}'" if len(kinds) > 1 else ""
         try:
-            bidirectional = is_bidirectional(denoiser)
+            fits = causal or is_bidirectional(denoiser)
             difference = _head_difference(denoiser)
         except Exception as error:  # a class may refuse the call in any way
             raise CheckpointError(
                 f"{where}: {config.model_type} cannot be used as a denoiser: {one_line(error)}"
             ) from error
-        if not bidirectional:
+        if not fits:
             raise CheckpointError(f"{where}: {causal_message(config.model_type)}{layers}")
         if not difference < 1e-2:
             raise CheckpointError(

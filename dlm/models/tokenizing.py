@@ -30,7 +30,9 @@ _VOCABULARIES = (
 )
 
 
-def prepare_tokenizer(source: Path, draft: Path, *, mask_token_id: int | None, encoder: bool, where: str) -> Any:
+def prepare_tokenizer(
+    source: Path, draft: Path, *, mask_token_id: int | None, add_mask: bool, encoder: bool, where: str
+) -> Any:
     """Load the source's tokenizer, complete it and save it in ``draft``, which holds the native config.
 
     No remote code is run: what names it in the tokenizer's config is left out.
@@ -39,11 +41,12 @@ def prepare_tokenizer(source: Path, draft: Path, *, mask_token_id: int | None, e
         source: folder with the published tokenizer.
         draft: folder to save in.
         mask_token_id: id of the mask token as the model's config says it; None: the tokenizer's own, or a new one.
+        add_mask: whether there has to be a mask token.
         encoder: whether the model is an encoder.
         where: names the checkpoint in messages.
 
     Returns:
-        The tokenizer, with mask, end-of-text and padding tokens and a chat template.
+        The tokenizer, with end-of-text and padding tokens, a chat template, and the mask token if asked for.
 
     Raises:
         CheckpointError: there is none, it is not legible, or it contradicts the config.
@@ -65,7 +68,9 @@ def prepare_tokenizer(source: Path, draft: Path, *, mask_token_id: int | None, e
         tokenizer: Any = AutoTokenizer.from_pretrained(str(draft), local_files_only=True)
     except Exception as error:  # the loaders raise errors of many unrelated classes
         raise CheckpointError(f"{where}: its tokenizer cannot be loaded ({one_line(error)})") from error
-    _complete(tokenizer, mask_token_id, where)
+    if add_mask or mask_token_id is not None:
+        _set_mask(tokenizer, mask_token_id, where)
+    _complete(tokenizer, where)
     if not tokenizer.chat_template:
         tokenizer.chat_template = chat_template(tokenizer.get_vocab(), encoder=encoder)
     for name in copied:
@@ -74,8 +79,8 @@ def prepare_tokenizer(source: Path, draft: Path, *, mask_token_id: int | None, e
     return tokenizer
 
 
-def _complete(tokenizer: Any, mask_token_id: int | None, where: str) -> None:
-    """Set the mask token, and the end-of-text, padding and first tokens that are not set."""
+def _set_mask(tokenizer: Any, mask_token_id: int | None, where: str) -> None:
+    """Set the mask token that the config names, or add one where there is none."""
     known = {int(value) for value in tokenizer.get_vocab().values()}
     if mask_token_id is not None:
         if mask_token_id not in known:
@@ -93,6 +98,10 @@ def _complete(tokenizer: Any, mask_token_id: int | None, where: str) -> None:
             raise CheckpointError(
                 f"{where}: its tokenizer gives {MASK_TOKEN} an id that is taken, as its ids have gaps"
             )
+
+
+def _complete(tokenizer: Any, where: str) -> None:
+    """Set the end-of-text, padding and first tokens that are not set."""
     # As ZHZisZZ/dllm has it: padding and end of text stand for each other, and either for a missing first token.
     if tokenizer.pad_token is None and tokenizer.eos_token is None:
         raise CheckpointError(f"{where}: its tokenizer has neither an end-of-text token nor a padding token")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dlm.errors import CheckpointError, SettingsError
 from dlm.models import Denoiser
-from dlm.settings import Recipe
+from dlm.settings import Autoregressive, Recipe
 
 
 def check_fit(denoiser: Denoiser, recipe: Recipe) -> None:
@@ -23,7 +23,9 @@ def check_fit(denoiser: Denoiser, recipe: Recipe) -> None:
     if recipe.packing and "roberta" in denoiser.model.config.model_type:
         raise CheckpointError(f"{name}: packing restarts positions at 0, and RoBERTa counts them from its padding id")
     rows = int(denoiser.model.get_input_embeddings().weight.shape[0])
-    highest = max(*denoiser.tokenizer.get_vocab().values(), denoiser.mask_token_id)
+    if not isinstance(recipe.objective, Autoregressive):
+        _ = denoiser.mask_token_id  # which an autoregressive checkpoint may lack
+    highest = max(*denoiser.tokenizer.get_vocab().values(), denoiser.conventions.mask_token_id or 0)
     if highest >= rows:
         raise CheckpointError(
             f"{name}: its tokenizer has the token id {highest}, but the model embeds {rows} tokens (0 to {rows - 1}); "

@@ -179,7 +179,7 @@ def _trainer(
     train_filler = recipe.filler == "eos" and not isinstance(recipe.objective, Autoregressive)
     trainer = DiffusionTrainer(
         recipe=recipe,
-        mask_token_id=denoiser.mask_token_id,
+        mask_token_id=denoiser.conventions.mask_token_id,
         noise_seed=seed,
         filler_id=tokenizer.eos_token_id if train_filler else None,
         model=denoiser,

@@ -40,14 +40,14 @@ class DiffusionTrainer(Trainer):
 
     Args:
         recipe: objective and batches.
-        mask_token_id: id of the mask token.
+        mask_token_id: id of the mask token; None: an autoregressive training needs none.
         noise_seed: seed of the noise.
         filler_id: id of the filler that is trained; None: filler is ignored.
         options: the Trainer's.
     """
 
     def __init__(
-        self, *, recipe: Recipe, mask_token_id: int, noise_seed: int, filler_id: int | None, **options: Any
+        self, *, recipe: Recipe, mask_token_id: int | None, noise_seed: int, filler_id: int | None, **options: Any
     ) -> None:
         super().__init__(**options)
         self.recipe, self.mask_token_id, self.noise_seed = recipe, mask_token_id, noise_seed

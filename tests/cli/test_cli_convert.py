@@ -129,14 +129,17 @@ def test_a_checkpoint_of_the_hub_in_the_params(hub: dict[str, str], tmp_path: Pa
     (tmp_path / "project" / "params").mkdir(parents=True)
     (tmp_path / "project" / "Snakefile").touch()
     shutil.copytree(ROOT / "params", tmp_path / "project" / "params", dirs_exist_ok=True)
-    replaced = 0
-    for part in (tmp_path / "project" / "params").rglob("*.yaml"):
-        replaced += part.read_text().count("GSAI-ML/LLaDA-8B-Base,")
-        part.write_text(part.read_text().replace("GSAI-ML/LLaDA-8B-Base,", "org/llada_gqa,"))
-    assert replaced == 1
+    part = tmp_path / "project" / "params" / "paper" / "training.yaml"
+    for published, stand_in in {"GSAI-ML/LLaDA-8B-Base,": "org/llada_gqa,", "Qwen/Qwen3-0.6B,": "org/qwen3,"}.items():
+        assert published in part.read_text()
+        part.write_text(part.read_text().replace(published, stand_in))
     done = dlm(tmp_path / "project", "convert", "llada-base", "--scale", "paper", **hub)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "project" / "results" / "paper" / "checkpoints" / "llada-base"
     made_from = read_manifest(folder)["made_from"]
     assert made_from["source"]["repository"] == made_from["settings"]["repository"] == "org/llada_gqa"
     assert load_denoiser(folder).conventions.objective == "mdlm"
+    done = dlm(tmp_path / "project", "convert", "qwen3-0.6b", "--scale", "paper", **hub)
+    assert done.returncode == 0 and "; kept causal" in done.stderr
+    done = dlm(tmp_path / "project", "convert", "qwen3-0.6b-opened", "--scale", "paper", **hub)
+    assert done.returncode == 0 and "; every token sees every other" in done.stderr

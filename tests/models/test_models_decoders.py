@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from published import copy_of, make, tensors_of, write_tensors
+from published import PARITY, copy_of, make, tensors_of, write_tensors
+from transformers import AutoModelForCausalLM
 
 from dlm.errors import CheckpointError
 from dlm.models import convert_back, convert_checkpoint, load_denoiser
@@ -82,6 +83,33 @@ def test_a_decoder_that_cannot_be_a_denoiser_is_refused(
         converted(source)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == [model_type]  # nothing is left behind
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "qwen3"])
+def test_a_decoder_kept_causal_is_the_published_model(model_type: str, tmp_path: Path) -> None:
+    """No mask token, no row more, the same logits; and it can be opened later, or converted back."""
+    source = make(model_type, tmp_path / model_type, **(GPT2 if model_type == "gpt2" else {"num_key_value_heads": 2}))
+    manifest = convert_checkpoint(source, folder := tmp_path / "kept", causal=True)
+    assert manifest["made_from"]["source"]["format"] == "causal"
+    kept = load_denoiser(folder)
+    tokens = torch.randint(4, 280, (2, 9))
+    assert torch.equal(kept.model(tokens).logits, AutoModelForCausalLM.from_pretrained(source)(tokens).logits)
+    assert kept.conventions.objective == "ar" and kept.shift and kept.tokenizer.mask_token is None
+    with pytest.raises(CheckpointError, match="is autoregressive and has no mask token"):
+        _ = kept.mask_token_id
+    assert same(restored(folder), tensors_of(source))
+    convert_checkpoint(folder, opened := tmp_path / "opened")
+    assert load_denoiser(opened).mask_token_id == len(kept.tokenizer)
+    changed = tokens.clone()
+    changed[0, -1] += 1
+    assert not torch.equal(logits(opened, tokens)[0, 0], logits(opened, changed)[0, 0])
+
+
+@pytest.mark.parametrize(("name", "message"), [("bert", "is an encoder"), ("llada", "is a diffusion model")])
+def test_what_never_was_causal_is_not_kept_so(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        convert_checkpoint(PARITY / name, tmp_path / "out", causal=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_gpt2_as_it_is_published(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ class Format:
     """How a published checkpoint becomes a native one."""
 
     name: str
-    """`llada`, `dream`, `a2d` (decoder), `encoder`, or `dlm` (a diffusion checkpoint of this project)."""
+    """`llada`, `dream`, `a2d` (decoder), `causal` (decoder that stays one), `encoder`, or `dlm` (a diffusion checkpoint
+    of this project)."""
     model_type: str
     """Model type of the native class."""
     architecture: str
@@ -38,6 +39,8 @@ class Format:
     """Id of the mask token as the source's config says it; None: the tokenizer knows."""
     conventions: Mapping[str, Any] | None = None
     """Conventions that the source carries, of a checkpoint of this project; they stay as they are."""
+    is_causal: bool = False
+    """Whether the attention stays causal."""
 
     @property
     def is_encoder(self) -> bool:
