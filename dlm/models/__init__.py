@@ -1,7 +1,7 @@
 """Any checkpoint as a denoiser: making, loading, converting and saving."""
 
 from dlm.models.attention import require_pair_masks, use_flex_attention
-from dlm.models.caching import Prefix, require_cache
+from dlm.models.caching import Columns, Prefix, require_cache
 from dlm.models.conventions import Conventions, read_conventions
 from dlm.models.converting import convert_checkpoint
 from dlm.models.denoiser import Denoiser, end_of_turn_id
@@ -13,6 +13,7 @@ from dlm.models.storing import ADAPTER, load_denoiser, load_tokenizer, pick_devi
 
 __all__ = [
     "ADAPTER",
+    "Columns",
     "Conventions",
     "Denoiser",
     "Prefix",

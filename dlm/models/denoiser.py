@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dlm.errors import CheckpointError
-from dlm.models.caching import Prefix
+from dlm.models.caching import Columns, Prefix
 from dlm.models.conventions import Conventions
 from dlm.models.heads import output_head
 from dlm.models.projection import cross_entropy
@@ -82,7 +82,7 @@ class Denoiser(nn.Module):
         attention: Any,
         at_BL: Tensor,
         positions_BL: Tensor | None = None,
-        prefix: Prefix | None = None,
+        prefix: Prefix | Columns | None = None,
         finished: int = 0,
         targets_N: Tensor | None = None,
         weights_N: Tensor | None = None,
@@ -96,7 +96,7 @@ class Denoiser(nn.Module):
                 `BlockMask` for a model that :func:`dlm.models.use_flex_attention` switched.
             at_BL: bool [B, L].
             positions_BL: int64 [B, L], position ids; None: the model's own, 0 to L-1.
-            prefix: what is known of the columns before; it is extended.
+            prefix: what is known of the columns before, which is extended; or columns that stay beside those given.
             finished: how many of the L columns are added to the prefix.
             targets_N: int64 [N], the tokens that belong at the chosen positions; None: return the scores of all.
             weights_N: float32 [N], see :func:`dlm.models.projection.cross_entropy`.
@@ -134,21 +134,29 @@ class Denoiser(nn.Module):
         attention: Tensor | None,
         at_BL: Tensor,
         positions_BL: Tensor | None = None,
-        prefix: Prefix | None = None,
+        prefix: Prefix | Columns | None = None,
         finished: int = 0,
+        *,
+        checked: bool = True,
     ) -> Tensor:
-        """Score without gradients: :meth:`forward` for inference.
+        """Score without gradients: :meth:`forward` for inference; ``checked``: refuse numbers that are not finite.
 
         Raises:
             CheckpointError: the model gave a number that is not finite.
         """
         logits_NV = self(tokens_BL, attention, at_BL, positions_BL, prefix, finished)
-        if not bool(torch.isfinite(logits_NV).all()):
-            raise CheckpointError(
-                f"{self.model.config.name_or_path or 'model'}: the logits are not finite; the weights are damaged or "
-                "the number format is too narrow (try dtype: float32)"
-            )
+        if checked and not bool(torch.isfinite(logits_NV).all()):
+            raise CheckpointError(self.not_finite)
         return logits_NV
+
+    @property
+    def not_finite(self) -> str:
+        """What to tell of logits that are not finite."""
+        name = self.model.config.name_or_path or "model"
+        return (
+            f"{name}: the logits are not finite; the weights are damaged or the number format is too narrow "
+            "(try dtype: float32)"
+        )
 
 
 def _for_transformers(attention: Any) -> Any:

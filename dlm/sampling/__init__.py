@@ -1,29 +1,41 @@
 """``Sampler(model, settings).sample(prompts)``: one loop, its parts chosen by settings."""
 
+from dlm.sampling.asking import Prompt
 from dlm.sampling.own import default_settings, plain_settings, read_settings
-from dlm.sampling.sampler import Prompt, Sampler
+from dlm.sampling.rules import Quota, Rule, rule_for
+from dlm.sampling.sampler import Sampler
+from dlm.sampling.samples import PromptError, Sample, order_tau, tokens_per_pass
 from dlm.sampling.selecting import (
     even_counts,
     floor_counts,
     schedule_counts,
     schedule_shares,
     select_by_factor,
+    select_by_threshold,
     select_highest,
 )
-from dlm.sampling.state import Sample, State
+from dlm.sampling.state import Row, State
 
 __all__ = [
     "Prompt",
+    "PromptError",
+    "Quota",
+    "Row",
+    "Rule",
     "Sample",
     "Sampler",
     "State",
     "default_settings",
     "even_counts",
     "floor_counts",
+    "order_tau",
     "plain_settings",
     "read_settings",
+    "rule_for",
     "schedule_counts",
     "schedule_shares",
     "select_by_factor",
+    "select_by_threshold",
     "select_highest",
+    "tokens_per_pass",
 ]

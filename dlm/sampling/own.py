@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from dlm.errors import CheckpointError
 from dlm.models import Denoiser
 from dlm.settings import (
+    ApproximateCache,
     EndOfText,
     EvenSelector,
     FullCanvas,
@@ -16,12 +17,13 @@ from dlm.settings import (
     Proposer,
     SamplerSettings,
     ScheduleSelector,
+    Selector,
 )
 
 T = TypeVar("T")
 
 _CANVASES: Mapping[str, type[FullCanvas | GrowingCanvas]] = {"full": FullCanvas, "growing": GrowingCanvas}
-_SELECTORS: Mapping[str, type[EvenSelector | ScheduleSelector]] = {"even": EvenSelector, "schedule": ScheduleSelector}
+_SELECTORS: Mapping[str, type[Selector]] = {selector.kind: selector for selector in get_args(Selector)}
 _BLOCK_SIZE = 32
 """Block size of dLLM's block-diffusion checkpoints and sampler."""
 
@@ -85,13 +87,26 @@ def _settings(stored: Mapping[str, Any]) -> SamplerSettings:
     canvas, selector, stop = parts.pop("canvas"), parts.pop("selector"), parts.pop("stop", None)
     guidance = proposer.pop("guidance", None)
     return SamplerSettings(
-        canvas=_read(_CANVASES[canvas["kind"]], canvas),
+        canvas=_canvas(canvas),
         proposer=_read(Proposer, {**proposer, "guidance": None if guidance is None else _read(Guidance, guidance)}),
-        selector=_read(_SELECTORS[selector["kind"]], selector),
+        selector=_selector(selector),
         stop=None if stop is None else _read(EndOfText, stop),
         defer_tokens=tuple(parts.pop("defer_tokens", ())),
         **parts,
     )
+
+
+def _canvas(stored: Mapping[str, Any]) -> FullCanvas | GrowingCanvas:
+    cache = stored.get("cache")
+    if isinstance(cache, Mapping):
+        stored = {**stored, "cache": _read(ApproximateCache, cache)}
+    return _read(_CANVASES[stored["kind"]], stored)
+
+
+def _selector(stored: Mapping[str, Any]) -> Selector:
+    if quota := stored.get("quota"):
+        stored = {**stored, "quota": _selector(quota)}
+    return _read(_SELECTORS[stored["kind"]], stored)
 
 
 def _read(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dlm.diffusion.noise import gumbel, uniform
+from dlm.diffusion.noise import gumbel
 from dlm.errors import SettingsError
 from dlm.settings import Proposer
 
@@ -24,7 +24,8 @@ class Where(NamedTuple):
     """int64 [N], the row's key."""
     position_N: Tensor
     """int64 [N], index within the answer."""
-    step: int
+    step_N: Tensor
+    """int64 [N], the row's step, counted over all its blocks."""
 
 
 def token_ids(name: str, tokens: Sequence[int | str], tokenizer: Any, vocab_size: int) -> list[int]:
@@ -51,30 +52,43 @@ def without(logits_NV: Tensor, tokens: list[int]) -> Tensor:
     return logits_NV.index_fill(1, torch.tensor(tokens, device=logits_NV.device), float("-inf"))
 
 
+def filtered(logits_NV: Tensor, settings: Proposer, banned: list[int]) -> Tensor:
+    """Return the logits, float64 [N, V], with those that top_p and top_k leave out at -inf.
+
+    The tokens are ranked by probability after the temperature, the lowest id first on a tie. Banned tokens count in the
+    sum and the number; the most probable of the others always stays, so that there is something to draw.
+    """
+    values_NV = logits_NV.to(torch.float64)
+    if settings.top_p is None and settings.top_k is None:
+        return values_NV
+    tempered_NV = values_NV / settings.temperature if settings.temperature > 0 else values_NV
+    order_NV = tempered_NV.argsort(dim=1, descending=True, stable=True)
+    kept_NV = torch.ones_like(order_NV, dtype=torch.bool)
+    if settings.top_p is not None:
+        sorted_NV = tempered_NV.softmax(dim=1).gather(1, order_NV)
+        kept_NV &= sorted_NV.cumsum(dim=1) - sorted_NV <= settings.top_p
+    if settings.top_k is not None:
+        kept_NV &= torch.arange(kept_NV.shape[1], device=kept_NV.device) < settings.top_k
+    kept_NV = torch.zeros_like(kept_NV).scatter_(1, order_NV, kept_NV)
+    kept_NV.scatter_(1, without(values_NV, banned).argmax(dim=1, keepdim=True), True)
+    return values_NV.masked_fill(~kept_NV, float("-inf"))
+
+
 def propose(logits_NV: Tensor, settings: Proposer, banned: list[int], where: Where) -> Tensor:
     """Draw a token for each position, int64 [N].
 
     Temperature 0 takes the most probable token, the lowest id on a tie. Above 0 it is the Gumbel-max draw
     argmax(logits + T g), in float64 as ML-GSAI/LLaDA (generate.py, `add_gumbel_noise`) does, with g a function of
     (seed, prompt, step, position).
+
+    Args:
+        logits_NV: [N, V], filtered.
+        settings: of the draw.
+        banned: tokens that are never drawn.
+        where: identity of the positions.
     """
     values_NV = logits_NV.to(torch.float64)
     if settings.temperature > 0:
-        noise_NV = gumbel(where.seed, where.stream_N, logits_NV.shape[1], where.step, where.position_N)
+        noise_NV = gumbel(where.seed, where.stream_N, logits_NV.shape[1], where.step_N, where.position_N)
         values_NV = values_NV + settings.temperature * noise_NV
     return without(values_NV, banned).argmax(dim=1)
-
-
-def probability_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
-    """Score by the probability of the proposed token, float64 [N]: `low_confidence` of ML-GSAI/LLaDA."""
-    logits_NV = logits_NV.to(torch.float64)
-    return torch.exp(logits_NV.gather(1, token_N[:, None])[:, 0] - logits_NV.logsumexp(dim=1))
-
-
-def random_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
-    """Score by a uniform number, float64 [N]: commits open positions in random order."""
-    # The last counter keeps these numbers apart from the Gumbel noise of the same position.
-    return uniform(where.seed, where.stream_N, 1, where.step, where.position_N, 1)[:, 0]
-
-
-SCORES = {"low_confidence": probability_score, "random": random_score}

@@ -1,35 +1,33 @@
 """The sampling loop: see the canvas, propose, score, select, commit, until nothing is open.
 
 All decoding methods are this loop with different parts, chosen by settings.
-Shapes: B rows, L canvas positions, S positions of a block, N open positions, V tokens.
+Shapes: B rows, S positions of a block, N open positions, V tokens.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from dlm.errors import SettingsError
 from dlm.models import Denoiser
-from dlm.sampling.canvas import Batch, make_canvas
+from dlm.sampling.asking import Prompt, read_prompt, read_text
+from dlm.sampling.canvas import make_canvas
 from dlm.sampling.own import default_settings
-from dlm.sampling.proposing import SCORES, Where, propose, token_ids, without
-from dlm.sampling.rules import Rule, make_rule
-from dlm.sampling.state import Sample, State
+from dlm.sampling.proposing import Where, filtered, propose, token_ids, without
+from dlm.sampling.rules.base import Rule, block_rule
+from dlm.sampling.samples import PromptError, Sample
+from dlm.sampling.scoring import SCORES, draw_order, probability_score
+from dlm.sampling.state import Row, State, Window
 from dlm.sampling.viewing import GuidedView, View, check_view, make_view
-from dlm.settings import SamplerSettings
+from dlm.settings import ApproximateCache, SamplerSettings
 
-Prompt = str | Sequence[int]
-
-
-def stream_of(tokens: Sequence[int]) -> int:
-    """Return the key of a prompt's random numbers: 63 bits of the sha256 of its token ids."""
-    text = ",".join(map(str, tokens)).encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+Outcome = Sample | str
+"""An answer, or why there is none."""
 
 
 class Sampler:
@@ -42,6 +40,7 @@ class Sampler:
         batch_size: prompts per forward pass; does not change the answers.
         keep_finished: whether an answer that is done stays in its batch and is extended until all are done, as in
             published samplers; costs time and does not change the answers.
+        record_order: whether samples hold the pass and the confidence of each token; does not change the answers.
 
     Raises:
         SettingsError: the settings name tokens that the vocabulary does not have, or need what the network cannot do.
@@ -55,16 +54,18 @@ class Sampler:
         seed: int = 0,
         batch_size: int = 32,
         keep_finished: bool = False,
+        record_order: bool = False,
     ) -> None:
         self.model, self.settings = model, settings or default_settings(model)
-        self.seed, self.batch_size, self.keep_finished = seed, batch_size, keep_finished
+        self.seed, self.batch_size = seed, batch_size
+        self.keep_finished, self.record_order = keep_finished, record_order
         check_view(model, self.settings.canvas)
         proposer, stop, pad = self.settings.proposer, self.settings.stop, model.tokenizer.pad_token_id
         self._canvas = make_canvas(self.settings.canvas, model.mask_token_id, 0 if pad is None else pad)
         self._suppressed = self._ids("suppress_tokens", proposer.suppress_tokens)
         self._deferred = self._ids("defer_tokens", self.settings.defer_tokens)
         self._kept = self._ids("keep_tokens", proposer.guidance.keep_tokens) if proposer.guidance else []
-        self._score = SCORES[self.settings.score]
+        self._banned = [model.mask_token_id]
         self.stop_token_ids = frozenset(self._ids("stop", stop.tokens) if stop else ()) or model.stop_token_ids
 
     def _ids(self, name: str, tokens: Sequence[int | str]) -> list[int]:
@@ -91,106 +92,218 @@ class Sampler:
             One sample a prompt, in their order.
 
         Raises:
-            SettingsError: a prompt is empty, out of the vocabulary, or too long; the message gives its index.
+            PromptError: a prompt is empty, out of the vocabulary, too long, or holds the mask token, or the model's
+                numbers for it are not finite. The message gives its index, the error the answers to the others.
         """
-        encoded = [self._encode(index, prompt) for index, prompt in enumerate(prompts)]
-        keys = [stream_of(tokens) for tokens in encoded] if streams is None else list(streams)
-        # Neighbours in length share a batch, so little of it is padding.
-        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
-        answers: dict[int, Sample] = {}
-        for begin in range(0, len(order), self.batch_size):
-            indices = order[begin : begin + self.batch_size]
-            batch = Batch([encoded[i] for i in indices], [keys[i] for i in indices], indices, self.model.device)
-            answers.update(self._sample_batch(batch, watch or (lambda state: None)))
-            if progress:
-                progress(len(indices))
-        return [answers[index] for index in range(len(encoded))]
+        read = [read_prompt(self.model, self.settings.canvas, index, prompt) for index, prompt in enumerate(prompts)]
+        return self._all(self._keyed(read, streams), progress, watch)
 
-    def _encode(self, index: int, prompt: Prompt) -> list[int]:
-        tokens = (
-            self.model.tokenizer.encode(prompt, add_special_tokens=False) if isinstance(prompt, str) else list(prompt)
-        )
-        room = self.model.max_positions - self.settings.canvas.max_new_tokens
-        if not tokens:
-            raise SettingsError(f"prompt {index} is empty; give it at least one token")
-        if len(tokens) > room:
-            raise SettingsError(
-                f"prompt {index} has {len(tokens)} tokens; with max_new_tokens {self.settings.canvas.max_new_tokens} "
-                f"the model's {self.model.max_positions} positions leave room for {room}"
-            )
-        if bad := [token for token in tokens if not 0 <= token < self.model.vocab_size]:
-            raise SettingsError(f"prompt {index} holds token id {bad[0]}; ids go from 0 to {self.model.vocab_size - 1}")
-        return tokens
+    def infill(
+        self,
+        texts: Sequence[Prompt],
+        *,
+        streams: Sequence[int] | None = None,
+        progress: Callable[[int], None] | None = None,
+        watch: Callable[[State], None] | None = None,
+    ) -> list[Sample]:
+        """Fill the blanks of each text: its mask tokens. Nothing else is changed.
 
-    @torch.inference_mode()
-    def _sample_batch(self, batch: Batch, watch: Callable[[State], None]) -> dict[int, Sample]:
-        """Run the loop on one batch; samples by the index of their prompt."""
-        began, passes = time.perf_counter(), 0
-        canvas, selector = self.settings.canvas, self.settings.selector
-        state, view = self._canvas.lay(batch), self._view()
-        done: dict[int, tuple[list[int], int]] = {}
-        watch(state)
-        for block in range(canvas.blocks):
-            window_BS = self._canvas.open_block(state, block)
-            rule = make_rule(selector, state.open_BL.gather(1, window_BS).sum(1), canvas.blocks)
-            for step in range(rule.steps):
-                self._step(state, view, window_BS, rule, block, step)
-                passes += 1
-                watch(state)
-            length = min((block + 1) * canvas.block, canvas.max_new_tokens)
-            leaving_B = self._leaving(state, window_BS, length)
-            done |= _answers(state, leaving_B, passes)
-            if bool(leaving_B.all()):
-                break
+        Blocks are counted from the beginning of the text; `block_size` None is one block, and `max_new_tokens` says
+        nothing here. Arguments as for :meth:`sample`.
+
+        Returns:
+            One sample a text, in their order; its tokens are the whole text's.
+
+        Raises:
+            PromptError: as for :meth:`sample`, or a text holds no mask token.
+            SettingsError: the settings' canvas is a growing one, or there is a stop.
+        """
+        read = [read_text(self.model, self.settings, index, text) for index, text in enumerate(texts)]
+        return self._all(self._keyed(read, streams), progress, watch)
+
+    def fill(self, rows: Sequence[Row], watch: Callable[[State], None] | None = None) -> Iterator[dict[int, Outcome]]:
+        """Fill rows, in their order; a row that is done leaves the batch and the next takes its place.
+
+        Yields:
+            After each block in which some were done, their answers by the rows' indices, or why there is none.
+        """
+        waiting, view, watch = deque(rows), self._view(), watch or (lambda state: None)
+        state: State | None = None
+        while waiting or state is not None:
+            room = self.batch_size - (0 if state is None else len(state.start_B))
+            if waiting and room > 0:
+                begins = state is None
+                state = self._admit(state, view, [waiting.popleft() for _ in range(min(room, len(waiting)))])
+                if begins:
+                    watch(state)
+            assert state is not None
+            began = time.perf_counter()
+            self._fill_block(state, view, watch)
+            state.seconds_B += (time.perf_counter() - began) / len(state.start_B)
+            leaving_B = state.end_B != 0
+            if self.keep_finished and not bool(leaving_B.all()):
+                continue
             if bool(leaving_B.any()):
-                state = state.take(~leaving_B)
-                view.take(~leaving_B)
-        seconds = (time.perf_counter() - began) / len(batch.prompts)
-        return {index: self._finish(tokens, passes, seconds) for index, (tokens, passes) in done.items()}
+                yield self._outcomes(state.take(leaving_B))
+                state, view = self._without(state, view, leaving_B)
+
+    def _keyed(self, read: Sequence[Row | str], streams: Sequence[int] | None) -> list[Row | str]:
+        if streams is None:
+            return list(read)
+        return [
+            row if isinstance(row, str) else replace(row, stream=key) for row, key in zip(read, streams, strict=True)
+        ]
+
+    def _all(
+        self,
+        read: Sequence[Row | str],
+        progress: Callable[[int], None] | None,
+        watch: Callable[[State], None] | None,
+    ) -> list[Sample]:
+        outcomes: dict[int, Outcome] = {index: row for index, row in enumerate(read) if isinstance(row, str)}
+        # Neighbours in length share a batch, so little of it is padding.
+        rows = sorted((row for row in read if isinstance(row, Row)), key=lambda row: (len(row.tokens), row.index))
+        for done in self.fill(rows, watch):
+            outcomes |= done
+            if progress:
+                progress(len(done))
+        samples = {index: outcome for index, outcome in sorted(outcomes.items()) if isinstance(outcome, Sample)}
+        if len(samples) < len(read):
+            problems = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, str)}
+            raise PromptError(problems, samples)
+        return list(samples.values())
 
     def _view(self) -> View:
         view, guidance = make_view(self.model, self.settings.canvas), self.settings.proposer.guidance
         return GuidedView(view, guidance.scale, self._kept, self.model.mask_token_id) if guidance else view
 
-    def _step(self, state: State, view: View, window_BS: Tensor, rule: Rule, block: int, step: int) -> None:
-        open_BS = state.open_BL.gather(1, window_BS)
-        logits_NV = without(view.logits(state, window_BS, open_BS), self._suppressed)
-        row_N, column_N = open_BS.nonzero(as_tuple=True)
-        where = Where(
+    def _admit(self, state: State | None, view: View, rows: Sequence[Row]) -> State:
+        """Let rows join the batch between two blocks."""
+        new = self._canvas.lay(rows, self.model.device)
+        if state is None:
+            return new
+        width = state.start_B[0].clone()
+        state, new = self._canvas.align(state, new)
+        view.pad(int(state.start_B[0] - width))
+        view.join(new)
+        return state.joined(new)
+
+    def _without(self, state: State, view: View, leaving_B: Tensor) -> tuple[State | None, View]:
+        """Let rows leave the batch; an empty one begins anew."""
+        if bool(leaving_B.all()):
+            return None, self._view()
+        state = state.take(~leaving_B)
+        view.take(~leaving_B)
+        state, cut = self._canvas.trim(state)
+        view.pad(-cut)
+        return state, view
+
+    @torch.inference_mode()
+    def _fill_block(self, state: State, view: View, watch: Callable[[State], None]) -> None:
+        """Fill the next block of each row, and mark the rows that are done by it."""
+        window = self._canvas.open_block(state)
+        view.begin_block()
+        cache = self.settings.canvas.cache
+        first_token = isinstance(cache, ApproximateCache) and cache.first_pass == "first_token"
+        rule = block_rule(self.settings.selector, state, window, self.seed, first_token=first_token)
+        step = 0
+        while True:
+            open_BS = window.open(state)
+            going_B = ~rule.finished(step, open_BS)
+            if not bool(going_B.any()):
+                break
+            if self._step(state, view, window, rule, step, open_BS & going_B[:, None]):
+                watch(state)
+            step += 1
+        self._end_block(state, window)
+
+    def _step(self, state: State, view: View, window: Window, rule: Rule, step: int, open_BS: Tensor) -> bool:
+        """Make one step of a block; return whether the model was asked."""
+        taken_back_BS = rule.reopen(step, window.written(state))
+        score_BS = torch.zeros(open_BS.shape, dtype=torch.float64, device=open_BS.device)
+        if rule.blind:
+            open_BS = commit_BS = rule.select(step, score_BS, open_BS)
+        asked = bool(open_BS.any())
+        if asked:
+            logits_NV = without(view.logits(state, window, open_BS), self._suppressed)
+            open_BS, logits_NV = self._sound(state, open_BS, logits_NV)
+            where = self._where(state, window, rule, step, open_BS)
+            proposal_NV = filtered(logits_NV, self.settings.proposer, self._banned)
+            token_N = propose(proposal_NV, self.settings.proposer, self._banned, where)
+            if not rule.blind:
+                score_BS[open_BS] = self._score(logits_NV, proposal_NV, token_N, where)
+                commit_BS = rule.select(step, score_BS, open_BS)
+            proposed_BS = torch.zeros_like(window.index_BS).masked_scatter_(open_BS, token_N)
+            state.commit(window, commit_BS & open_BS, proposed_BS)
+            if self.record_order:
+                state.confidence_BL[window.places(open_BS)] = probability_score(logits_NV, token_N, where)
+            state.passes_B += open_BS.any(dim=1)
+        if taken_back_BS is not None:
+            state.reopen(window, taken_back_BS, self.model.mask_token_id)
+        return asked
+
+    def _where(self, state: State, window: Window, rule: Rule, step: int, open_BS: Tensor) -> Where:
+        row_N, column_N = window.places(open_BS)
+        return Where(
             seed=self.seed,
             stream_N=state.stream_B[row_N],
-            position_N=window_BS[row_N, column_N] - state.start_B[row_N],
-            step=block * self.settings.selector.per_block(self.settings.canvas.blocks) + step,
+            position_N=column_N - state.start_B[row_N],
+            step_N=(state.block_B * rule.stride_B + step)[row_N],
         )
-        token_N = propose(logits_NV, self.settings.proposer, [self.model.mask_token_id], where)
-        score_N = self._score(without(logits_NV, self._deferred), token_N, where)
-        proposed_BS = torch.zeros_like(window_BS).masked_scatter_(open_BS, token_N)
-        score_BS = torch.zeros(window_BS.shape, dtype=score_N.dtype, device=score_N.device)
-        score_BS = score_BS.masked_scatter_(open_BS, score_N)
-        state.commit(window_BS, rule.select(step, score_BS, open_BS), proposed_BS)
 
-    def _leaving(self, state: State, window_BS: Tensor, length: int) -> Tensor:
-        """Mark the rows that leave after a block which makes their answers ``length`` tokens long, bool [B]."""
-        ended_B = torch.full_like(state.end_B, length == self.settings.canvas.max_new_tokens, dtype=torch.bool)
+    def _score(self, logits_NV: Tensor, proposal_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
+        scored_NV = logits_NV
+        if self.settings.score_of == "proposer":
+            scored_NV = proposal_NV / (self.settings.proposer.temperature or 1.0)
+        score_N = SCORES[self.settings.score](without(scored_NV, self._deferred), token_N, where)
+        temperature = self.settings.score_temperature
+        return draw_order(score_N, temperature, where) if temperature else score_N
+
+    def _sound(self, state: State, open_BS: Tensor, logits_NV: Tensor) -> tuple[Tensor, Tensor]:
+        """Give up rows for which the model's numbers are not finite; the others go on."""
+        largest_N = logits_NV.amax(dim=1)  # NaN where there is one; -inf stands for suppressed tokens only
+        sound_N = torch.isfinite(largest_N)
+        if bool(sound_N.all()):
+            return open_BS, logits_NV
+        bad_B = torch.zeros_like(open_BS, dtype=torch.int64).masked_scatter_(open_BS, (~sound_N).long()).any(dim=1)
+        state.end_B[bad_B] = -1
+        state.open_BL[bad_B] = False
+        kept_N = ~bad_B[open_BS.nonzero()[:, 0]]
+        return open_BS & ~bad_B[:, None], logits_NV[kept_N]
+
+    def _end_block(self, state: State, window: Window) -> None:
+        """Go to the next block, and mark the rows that have no more."""
+        state.block_B += 1
+        length_B = torch.minimum(state.block_B * state.size_B, state.length_B)
+        ended_B = length_B == state.length_B
         if self.settings.stop:
-            stops = torch.tensor(sorted(self.stop_token_ids), device=window_BS.device)
-            ended_B |= torch.isin(state.tokens_BL.gather(1, window_BS), stops).any(dim=1)
-        state.end_B[ended_B & (state.end_B == 0)] = length
-        finished_B = state.end_B > 0
-        return finished_B.all().expand_as(finished_B) if self.keep_finished else finished_B
+            stops = torch.tensor(sorted(self.stop_token_ids), device=length_B.device)
+            found_BS = torch.isin(state.tokens_BL.gather(1, window.index_BS), stops) & window.inside_BS
+            ended_B |= found_BS.any(dim=1)
+        state.end_B = torch.where(ended_B & (state.end_B == 0), length_B, state.end_B)
 
-    def _finish(self, tokens: list[int], passes: int, seconds: float) -> Sample:
-        stops = self.stop_token_ids
+    def _outcomes(self, state: State) -> dict[int, Outcome]:
+        """Return the answers of rows that are done, by the index of their prompt."""
+        outcomes: dict[int, Outcome] = {}
+        for row, index in enumerate(state.prompt_B.tolist()):
+            start, end = int(state.start_B[row]), int(state.end_B[row])
+            if end < 0:
+                outcomes[index] = f"prompt {index}: {self.model.not_finite}"
+            else:
+                outcomes[index] = self._finish(state, row, slice(start, start + end))
+        return outcomes
+
+    def _finish(self, state: State, row: int, place: slice) -> Sample:
+        tokens, stops = state.tokens_BL[row, place].tolist(), self.stop_token_ids
+        whole = not bool(state.answer_BL[row, place].all())  # an infilled text is not cut
         end = next((index for index, token in enumerate(tokens) if token in stops), len(tokens))
-        text = self.model.tokenizer.decode(tokens[:end], skip_special_tokens=True)
-        return Sample(tuple(tokens), text, end < len(tokens), passes, seconds)
-
-
-def _answers(state: State, leaving_B: Tensor, passes: int) -> dict[int, tuple[list[int], int]]:
-    """Return the answers of the rows that leave, with the passes they took part in, by the index of their prompt."""
-    answers = {}
-    for row in leaving_B.nonzero()[:, 0].tolist():
-        start, length = int(state.start_B[row]), int(state.end_B[row])
-        tokens = state.tokens_BL[row, start : start + length].tolist()
-        answers[int(state.prompt_B[row])] = (tokens, passes)
-    return answers
+        text = self.model.tokenizer.decode(tokens if whole else tokens[:end], skip_special_tokens=True)
+        record = {}
+        if self.record_order:
+            record = {
+                "steps": tuple(state.step_BL[row, place].tolist()),
+                "confidences": tuple(state.confidence_BL[row, place].tolist()),
+            }
+        return Sample(
+            tuple(tokens), text, end < len(tokens), int(state.passes_B[row]), float(state.seconds_B[row]), **record
+        )

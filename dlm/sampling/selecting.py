@@ -63,7 +63,7 @@ def schedule_counts(open_B: Tensor, steps: int, schedule: Schedule) -> Tensor:
     return count_BT.gather(1, order_BT)[:, : int((count_BT > 0).sum(dim=1).max())]
 
 
-def floor_counts(open_B: Tensor, steps: int, epsilon: float) -> Tensor:
+def floor_counts(open_B: Tensor, steps: int, epsilon: float, *, begun: int = 0) -> Tensor:
     """Split each row's open positions over the steps as Dream does: whole tokens of a falling time, the rest at last.
 
     The times fall evenly from 1 to ``epsilon``; the step from t to s reveals the share 1 - s/t of what is still open,
@@ -74,17 +74,37 @@ def floor_counts(open_B: Tensor, steps: int, epsilon: float) -> Tensor:
         open_B: int64 [B], open positions at the start.
         steps: steps of the generation (>= 1).
         epsilon: the smallest time.
+        begun: steps that went before, whose times are over; what is open now is theirs no more (< steps).
 
     Returns:
-        int64 [B, steps].
+        int64 [B, steps - begun].
     """
-    time = torch.linspace(1, epsilon, steps + 1)
+    time = torch.linspace(1, epsilon, steps + 1)[begun:]
     shares = (1 - time[1:] / time[:-1]).to(open_B.device)
     rest_B, counts = open_B, []
     for share in shares[:-1]:
         counts.append((rest_B.float() * share).long())
         rest_B = rest_B - counts[-1]
     return torch.stack([*counts, rest_B], dim=1)
+
+
+def select_by_threshold(score_BS: Tensor, open_BS: Tensor, threshold: float, most_B: Tensor) -> Tensor:
+    """Mark the scores from a threshold on, no more than ``most_B`` of a row, and always the highest.
+
+    The rule of NVlabs/Fast-dLLM (llada/generate.py, `get_transfer_index`; dream/model/generation_utils.py for the
+    limit), arXiv 2505.22618, section 3.3.
+
+    Args:
+        score_BS: float64 [B, S]; ignored where not open.
+        open_BS: bool [B, S].
+        threshold: in the scores' unit.
+        most_B: int64 [B].
+
+    Returns:
+        bool [B, S].
+    """
+    sure_B = ((score_BS >= threshold) & open_BS).sum(dim=1)
+    return select_highest(score_BS, open_BS, torch.minimum(sure_B, most_B).clamp(min=1))
 
 
 def select_by_factor(score_BS: Tensor, open_BS: Tensor, factor: float, *, last_rank: bool = False) -> Tensor:

@@ -15,15 +15,7 @@ from dlm.settings.data import (
     TokenizerData,
     WordProblems,
 )
-from dlm.settings.decoding import (
-    EndOfText,
-    EvenSelector,
-    FullCanvas,
-    GrowingCanvas,
-    Guidance,
-    Proposer,
-    ScheduleSelector,
-)
+from dlm.settings.decoding import ApproximateCache, EndOfText, FullCanvas, GrowingCanvas, Guidance, Proposer
 from dlm.settings.evaluation import Difference, Table, TableRow, Task
 from dlm.settings.model import (
     Architecture,
@@ -36,12 +28,23 @@ from dlm.settings.model import (
 from dlm.settings.objective import BD3LM, MDLM, MLM, Autoregressive, cart_parameter
 from dlm.settings.recipe import LoRA, Muon, Recipe
 from dlm.settings.sampler import ExecutionSettings, LikelihoodSettings, SamplerSettings
+from dlm.settings.selecting import (
+    EvenSelector,
+    FactorSelector,
+    FloorSelector,
+    OriginSelector,
+    RemaskingSelector,
+    ScheduleSelector,
+    Selector,
+    ThresholdSelector,
+)
 
 __all__ = [
     "BD3LM",
     "MDLM",
     "MLM",
     "PROBLEMS",
+    "ApproximateCache",
     "Architecture",
     "Autoregressive",
     "CheckpointSettings",
@@ -53,7 +56,9 @@ __all__ = [
     "EvenSelector",
     "ExactLikelihood",
     "ExecutionSettings",
+    "FactorSelector",
     "FixedTestSet",
+    "FloorSelector",
     "FullCanvas",
     "GeneratedMixture",
     "GeneratedProblems",
@@ -66,16 +71,20 @@ __all__ = [
     "LoRA",
     "Muon",
     "NumberChoice",
+    "OriginSelector",
     "ProblemSettings",
     "Proposer",
     "Recipe",
+    "RemaskingSelector",
     "SamplerSettings",
     "ScheduleSelector",
     "Scratch",
+    "Selector",
     "Sudoku",
     "Table",
     "TableRow",
     "Task",
+    "ThresholdSelector",
     "TokenizerData",
     "TrainedCheckpoint",
     "WordProblems",

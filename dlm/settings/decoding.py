@@ -1,6 +1,6 @@
-"""The parts that a decoding method is made of: canvas, proposer, selector, stop. Lengths are in tokens.
+"""The parts that a decoding method is made of: canvas, proposer, stop. Selectors are in selecting.py.
 
-A setting that does not apply to a part does not exist on it, so it cannot be written.
+Lengths are in tokens. A setting that does not apply to a part does not exist on it, so it cannot be written.
 """
 
 from __future__ import annotations
@@ -8,9 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dlm.errors import SettingsError
 from dlm.settings.checks import above, at_least
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApproximateCache:
+    """Keys and values that go stale: a block's first pass computes the whole canvas, its others a part of it.
+
+    Fast-dLLM (arXiv 2505.22618, section 3.2). Every token sees every other, so what is not computed again no longer
+    fits what was written since; the answers are not those without a cache.
+    """
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["approximate_prefix", "approximate_dual"]
+    """`approximate_prefix`: what stands before the block stays as it was; `approximate_dual`: so does what follows."""
+    first_pass: Literal["select", "first_token"] = "select"
+    """What a block's first pass commits: `select` what the selector says; `first_token` the block's first open token
+    whatever its score, as NVlabs/Fast-dLLM does for Dream, whose shifted score of it no later pass computes anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +44,9 @@ class FullCanvas:
     max_new_tokens: int
     """Number of answer positions, in tokens (>= 1)."""
     block_size: int | None = None
-    """Tokens per block (>= 1); the last one may be shorter. None: one block of max_new_tokens."""
+    """Tokens per block (>= 1); the last one may be shorter. None: one block of all that is answered or infilled."""
+    cache: ApproximateCache | None = None
+    """What is not computed again in each pass; None: all is, and the answers are exact."""
 
     def __post_init__(self) -> None:
         at_least("max_new_tokens", self.max_new_tokens, 1)
@@ -106,6 +125,11 @@ class Proposer:
     __pydantic_config__ = _STRICT
     temperature: float = 0.0
     """Temperature of the Gumbel-max draw (>= 0, no unit); 0 takes the most probable token."""
+    top_p: float | None = None
+    """Draw among the most probable tokens whose probabilities, after the temperature, reach this sum (above 0, below
+    1); the token that reaches it is kept. The mask token counts, but is not drawn. None: among all."""
+    top_k: int | None = None
+    """Draw among this many most probable tokens (>= 1), after top_p; None: among all."""
     suppress_tokens: tuple[int | str, ...] = ()
     """Tokens (ids, or their text in the vocabulary) that are never proposed: their logits are -inf, also where
     confidence is computed. The mask token never is proposed either, but counts in the confidence."""
@@ -114,51 +138,10 @@ class Proposer:
 
     def __post_init__(self) -> None:
         at_least("temperature", self.temperature, 0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvenSelector:
-    """Commit a number of tokens per step that is fixed beforehand: a block's masks split evenly over its steps.
-
-    The remainder goes to the first steps, as in LLaDA's `get_num_transfer_tokens` (ML-GSAI/LLaDA, generate.py).
-    """
-
-    __pydantic_config__ = _STRICT
-    kind: Literal["even"] = "even"
-    """Discriminator: `even`."""
-    steps: int
-    """Steps in total, over all blocks (>= 1); the number of blocks must divide it."""
-
-    def __post_init__(self) -> None:
-        at_least("steps", self.steps, 1)
-
-    def per_block(self, blocks: int) -> int:
-        """Steps of a block."""
-        return self.steps // blocks
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScheduleSelector:
-    """Commit a number of tokens per step that is fixed beforehand: what a noise schedule would reveal.
-
-    Rounded half to even; steps that would commit nothing are left out (ZHZisZZ/dllm, `get_num_transfer_tokens`), so
-    there may be fewer than `steps`, and more steps than tokens only make the schedule's grid finer.
-    """
-
-    __pydantic_config__ = _STRICT
-    kind: Literal["schedule"] = "schedule"
-    """Discriminator: `schedule`."""
-    steps: int
-    """Steps in total, over all blocks (>= 1), divided by the number of blocks and rounded up."""
-    schedule: Literal["linear", "cosine"] = "linear"
-    """Noise schedule alpha(t), the share of tokens kept at time t."""
-
-    def __post_init__(self) -> None:
-        at_least("steps", self.steps, 1)
-
-    def per_block(self, blocks: int) -> int:
-        """Steps of a block, those included that would commit nothing."""
-        return -(-self.steps // blocks)
+        if self.top_p is not None and not 0 < self.top_p < 1:
+            raise SettingsError(f"top_p must be above 0 and below 1, got {self.top_p}; leave it out to draw among all")
+        if self.top_k is not None:
+            at_least("top_k", self.top_k, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

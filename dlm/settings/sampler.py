@@ -8,7 +8,17 @@ from typing import Literal
 
 from dlm.errors import SettingsError
 from dlm.settings.checks import at_least, between
-from dlm.settings.decoding import EndOfText, EvenSelector, FullCanvas, GrowingCanvas, Proposer, ScheduleSelector
+from dlm.settings.decoding import ApproximateCache, EndOfText, FullCanvas, GrowingCanvas, Proposer
+from dlm.settings.selecting import (
+    EvenSelector,
+    FactorSelector,
+    FloorSelector,
+    OriginSelector,
+    QuotaSelector,
+    RemaskingSelector,
+    Selector,
+    ThresholdSelector,
+)
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
@@ -22,22 +32,64 @@ class SamplerSettings:
     """What the model sees and how it grows."""
     proposer: Proposer = field(default_factory=Proposer)
     """How tokens are proposed."""
-    score: Literal["low_confidence", "random"] = "low_confidence"
-    """Ranking of proposals: `low_confidence` commits the most probable first, `random` a uniform draw."""
+    score: Literal["low_confidence", "random", "topk_margin", "negative_entropy"] = "low_confidence"
+    """Ranking of proposals: `low_confidence` commits the most probable first, `random` a uniform draw, `topk_margin` by
+    the difference of the two largest probabilities, `negative_entropy` by the sum of p log p."""
+    score_of: Literal["model", "proposer"] = "model"
+    """Whose probabilities are scored: the `model`'s, as LLaDA does, or the `proposer`'s after temperature, top_p and
+    top_k, as Dream does."""
+    score_temperature: float = 0.0
+    """Above 0, a selector's quota is drawn instead of the highest taken: without replacement, each position in
+    proportion to exp(score / score_temperature) (Dream's `alg_temp`)."""
     defer_tokens: tuple[int | str, ...] = ()
     """Tokens (ids, or their text in the vocabulary) that are committed only when nothing else is left: their confidence
     counts as 0, and that of others as if they were not in the vocabulary. ML-GSAI/LLaDA's `confidence_eos_eot_inf` at
     temperature 0, ZHZisZZ/dllm's `begin_suppress_tokens`."""
-    selector: EvenSelector | ScheduleSelector
-    """How many of the ranked proposals a step commits."""
+    selector: Selector
+    """Which of the ranked proposals a step commits."""
     stop: EndOfText | None = None
     """When an answer is done before its length; None: never."""
 
     def __post_init__(self) -> None:
-        if self.defer_tokens and self.score == "random":
-            raise SettingsError("defer_tokens does not apply to score 'random', which knows no confidence; remove it")
+        at_least("score_temperature", self.score_temperature, 0)
+        self._check_score()
         if isinstance(self.selector, EvenSelector):
             self._check_even(self.selector.steps)
+        cache = self.canvas.cache
+        if isinstance(cache, ApproximateCache) and cache.first_pass == "first_token":
+            self._check_first_token()
+
+    def _check_score(self) -> None:
+        """Refuse what a score has no use for."""
+        if self.score == "random" and self.defer_tokens:
+            raise SettingsError("defer_tokens does not apply to score 'random', which knows no confidence; remove it")
+        blind = {"origin": OriginSelector, "remasking": RemaskingSelector}
+        for kind, selector in blind.items():
+            if isinstance(self.selector, selector) and (self.score, self.defer_tokens) != ("low_confidence", ()):
+                raise SettingsError(f"a selector of kind '{kind}' commits by chance: remove score and defer_tokens")
+        if self.score_temperature and not isinstance(self.selector, QuotaSelector):
+            raise SettingsError(
+                f"score_temperature does not apply to a selector of kind '{self.selector.kind}'; remove it, or choose "
+                "kind 'even', 'schedule' or 'floor'"
+            )
+        if self.score == "random" and (self.score_of == "proposer" or self.score_temperature):
+            raise SettingsError("score_of and score_temperature do not apply to score 'random'; remove them")
+        scores = {ThresholdSelector: ("low_confidence", "topk_margin"), FactorSelector: ("low_confidence",)}
+        for selector, fitting in scores.items():
+            if isinstance(self.selector, selector) and self.score not in fitting:
+                raise SettingsError(
+                    f"a selector of kind '{self.selector.kind}' compares probabilities, which score '{self.score}' is "
+                    f"not; choose {' or '.join(fitting)}"
+                )
+
+    def _check_first_token(self) -> None:
+        per_block = getattr(self.selector, "per_block", None)
+        if isinstance(self.selector, OriginSelector | RemaskingSelector):
+            raise SettingsError(f"first_pass 'first_token' does not go with a selector of kind '{self.selector.kind}'")
+        if isinstance(self.selector, FloorSelector) and per_block and per_block(self.canvas.blocks) == 1:
+            raise SettingsError(
+                "first_pass 'first_token' takes one of a block's steps, and there is only one; choose more steps"
+            )
 
     def _check_even(self, steps: int) -> None:
         length, blocks = self.canvas.max_new_tokens, self.canvas.blocks

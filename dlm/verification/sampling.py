@@ -8,11 +8,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from dlm.models import Denoiser
 from dlm.sampling import Sampler, State
-from dlm.settings import GrowingCanvas, SamplerSettings, ScheduleSelector
+from dlm.settings import FullCanvas
 from dlm.verification.cases import Case
 from dlm.verification.checkpoints import Checkpoints
 from dlm.verification.fields import (
@@ -28,7 +29,7 @@ from dlm.verification.fields import (
     text,
     whole,
 )
-from dlm.verification.samplers import SAMPLERS, Plan
+from dlm.verification.samplers import SAMPLERS, Account, Plan, Run
 from dlm.verification.schedules import round_margin
 from dlm.verification.sources import function_of, source
 
@@ -66,17 +67,17 @@ def check(case: Case, checkpoints: Checkpoints) -> Iterator[str]:
     yield from _check_ids(data["token_ids"], checkpoints.token_ids(case.root, data["checkpoint"]))
     denoiser = _with_ids(checkpoints.denoiser(case.root, data["checkpoint"], shift=plan.shift), data["token_ids"])
     record = _Record(plan)
-    samples = Sampler(denoiser, plan.settings, batch_size=len(plan.prompts), keep_finished=True).sample(
-        plan.prompts, watch=record
-    )
+    sampler = Sampler(denoiser, plan.settings, batch_size=len(plan.rows), keep_finished=True)
+    for outcomes in sampler.fill(plan.rows, record):
+        yield from (outcome for outcome in outcomes.values() if isinstance(outcome, str))
+    run = record.run
     yield from _differences(
-        ("trace", _distinct(data["trace"]), _distinct(record.canvases)),
-        ("output_ids", data["output_ids"], record.canvases[-1]),
+        ("trace", _distinct(data["trace"]), _distinct(run.canvases)),
+        ("output_ids", data["output_ids"], run.canvases[-1]),
     )
-    passes = max(sample.forward_passes for sample in samples)
-    if passes > data["n_forward"]:
-        yield f"n_forward: {data['n_forward']} recorded, {passes} needed here"
-    yield from _check_record(data, plan, record)
+    if len(run.blocks) > data["n_forward"]:
+        yield f"n_forward: {data['n_forward']} recorded, {len(run.blocks)} needed here"
+    yield from _check_record(data, plan.account(run))
 
 
 def _plan(data: dict[str, Any]) -> Plan:
@@ -90,20 +91,17 @@ class _Record:
     """The canvases of a run, laid out as the source lays them out; called after each forward pass, and before all."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.canvases: list[list[list[int]]] = []
+        self.plan, self.run = plan, Run([], [])
 
     def __call__(self, state: State) -> None:
-        rows: list[list[int]] = [[]] * len(self.plan.prompts)
-        for row, prompt in enumerate(state.prompt_B.tolist()):
-            rows[prompt] = self._row(state, row, len(self.plan.prompts[prompt]))
-        self.canvases.append(self.plan.pad(rows))
-
-    def _row(self, state: State, row: int, prompt: int) -> list[int]:
-        """Prompt and answer; a growing canvas is laid out as its source's, padding included."""
-        tokens, start = state.tokens_BL[row].tolist(), int(state.start_B[row])
-        canvas = self.plan.settings.canvas
-        return tokens if isinstance(canvas, GrowingCanvas) else tokens[start - prompt : start + canvas.max_new_tokens]
+        rows: list[list[int]] = [[]] * len(self.plan.rows)
+        for row, index in enumerate(state.prompt_B.tolist()):
+            tokens = state.tokens_BL[row].tolist()
+            full = isinstance(self.plan.settings.canvas, FullCanvas)
+            rows[index] = tokens[: len(self.plan.rows[index].tokens)] if full else tokens
+        if self.run.canvases:
+            self.run.blocks.append(int(state.block_B[0]))
+        self.run.canvases.append(self.plan.pad(rows))
 
 
 def _check_ids(given: dict[str, Any], listed: dict[str, Any]) -> Iterator[str]:
@@ -121,29 +119,29 @@ def _with_ids(denoiser: Denoiser, ids: dict[str, Any]) -> Denoiser:
     return Denoiser(denoiser.model, tokenizer, conventions).eval()
 
 
-def _check_record(data: dict[str, Any], plan: Plan, record: _Record) -> Iterator[str]:
+def _check_record(data: dict[str, Any], account: Account) -> Iterator[str]:
     """The case's own account of its passes is that of the canvases; its margins are as small as was allowed."""
-    shapes = plan.shapes([(len(rows), len(rows[0])) for rows in record.canvases[1:]])
+    rounded = account.rounded
+    margins = None if rounded is None else [round_margin(*each) for each in rounded]
     yield from _differences(
-        ("forward_shapes", data["forward_shapes"], shapes),
+        ("forward_shapes", data["forward_shapes"], account.shapes),
         ("n_forward", data["n_forward"], len(data["forward_shapes"])),
-        ("trace", len(data["trace"]), 1 + max(plan.least_passes, len(record.canvases) - 1)),
+        ("trace", len(data["trace"]), account.entries),
+        ("min_round_margin", data["min_round_margin"], None if margins is None else min([0.5, *margins])),
     )
-    margin = _round_margin(plan.settings, len(record.canvases[-1][0]) - len(record.canvases[0][0]))
-    yield from _differences(("min_round_margin", data["min_round_margin"], margin))
+    if data["nfe_reported"] is not None:
+        yield from _differences(("nfe_reported", data["nfe_reported"], data["n_forward"]))
+    if data["committed_per_forward"] is not None:
+        committed = [_committed(data, *pair) for pair in pairwise(data["trace"])]
+        yield from _differences(("committed_per_forward", data["committed_per_forward"], committed))
     if not data["min_margin"] > LEAST_MARGIN:
         yield f"min_margin: {data['min_margin']} is not above {LEAST_MARGIN}"
 
 
-def _round_margin(settings: SamplerSettings, grown: int) -> float | None:
-    """Distance from .5 of the closest number of tokens that was rounded; None where a rule does not round."""
-    canvas, selector = settings.canvas, settings.selector
-    if not isinstance(selector, ScheduleSelector):
-        return None
-    length = grown if isinstance(canvas, GrowingCanvas) else canvas.max_new_tokens
-    sizes = [min(canvas.block, length - first) for first in range(0, length, canvas.block)]
-    steps = selector.per_block(canvas.blocks)
-    return min(round_margin(size, steps, selector.schedule) for size in sizes)
+def _committed(data: dict[str, Any], before: list[list[int]], after: list[list[int]]) -> int | list[int]:
+    """Count the tokens that a pass wrote: a number for each row, or one where the source had only one row."""
+    changed = [sum(a != b for a, b in zip(*rows, strict=True)) for rows in zip(before, after, strict=True)]
+    return changed if isinstance(data["committed_per_forward"][0], list) else changed[0]
 
 
 def _differences(*compared: tuple[str, Any, Any]) -> Iterator[str]:

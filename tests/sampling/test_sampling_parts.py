@@ -10,9 +10,11 @@ from scipy import stats
 from dlm.diffusion import schedule
 from dlm.errors import SettingsError
 from dlm.sampling import even_counts, floor_counts, schedule_counts, select_by_factor, select_highest
-from dlm.sampling.canvas import Batch, BlockwiseCanvas, WholeCanvas
-from dlm.sampling.proposing import Where, probability_score, propose, random_score, token_ids, without
-from dlm.settings import FullCanvas, GrowingCanvas, Proposer
+from dlm.sampling.canvas import BlockwiseCanvas, WholeCanvas
+from dlm.sampling.proposing import Where, propose, token_ids, without
+from dlm.sampling.scoring import probability_score, random_score
+from dlm.sampling.state import Row, State
+from dlm.settings import GrowingCanvas, Proposer
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,8 @@ def test_rows_have_their_own_counts() -> None:
 
 
 def where(count: int, step: int = 0) -> Where:
-    return Where(seed=0, stream_N=torch.arange(count), position_N=torch.zeros(count, dtype=torch.int64), step=step)
+    zero = torch.zeros(count, dtype=torch.int64)
+    return Where(seed=0, stream_N=torch.arange(count), position_N=zero, step_N=zero + step)
 
 
 def test_temperature_zero_takes_the_most_probable_that_is_not_banned() -> None:
@@ -154,57 +157,106 @@ def test_an_unknown_token_is_refused_under_the_settings_name(token: int | str) -
         token_ids("keep_tokens", (token,), word_tokenizer(), 24)
 
 
-def batch(*prompts: list[int]) -> Batch:
-    return Batch(prompts, range(len(prompts)), range(len(prompts)), torch.device("cpu"))
+def rows(answer: int, block: int, *prompts: list[int], full: bool = True) -> list[Row]:
+    return [
+        Row(
+            tokens=prompt + [1] * answer if full else prompt,
+            open=range(len(prompt), len(prompt) + answer) if full else (),
+            start=len(prompt),
+            length=answer,
+            block=block,
+            stream=index,
+            index=index,
+        )
+        for index, prompt in enumerate(prompts)
+    ]
 
 
-def whole(answer: int) -> WholeCanvas:
-    return WholeCanvas(FullCanvas(max_new_tokens=answer, block_size=2), mask_token_id=1, pad_token_id=0)
+def whole(answer: int, *prompts: list[int]) -> State:
+    return WholeCanvas(mask_token_id=1, pad_token_id=0).lay(rows(answer, 2, *prompts), torch.device("cpu"))
+
+
+def places(window) -> list[list[int]]:
+    """Columns of each row's block."""
+    return [
+        [column for column, inside in zip(columns, insides, strict=True) if inside]
+        for columns, insides in zip(window.index_BS.tolist(), window.inside_BS.tolist(), strict=True)
+    ]
 
 
 def test_prompts_of_different_lengths_share_a_canvas() -> None:
-    canvas = whole(3)
-    state = canvas.lay(batch([5, 6, 7], [8]))
+    state = whole(3, [5, 6, 7], [8])
     assert state.tokens_BL.tolist() == [[5, 6, 7, 1, 1, 1], [8, 1, 1, 1, 0, 0]]
     assert state.attention_BL.tolist() == [[True] * 6, [True] * 4 + [False] * 2]
     assert state.open_BL.tolist() == [[False] * 3 + [True] * 3, [False] + [True] * 3 + [False] * 2]
-    assert canvas.open_block(state, 0).tolist() == [[3, 4], [1, 2]]
-    assert canvas.open_block(state, 1).tolist() == [[5], [3]]
+    assert places(state.window()) == [[3, 4], [1, 2]]
+    state.block_B += 1
+    assert places(state.window()) == [[5], [3]]
+
+
+def test_rows_may_be_at_different_blocks() -> None:
+    state = whole(3, [5, 6, 7], [8])
+    state.block_B[0] = 1
+    assert places(state.window()) == [[5], [1, 2]]
+    state.commit(state.window(), torch.tensor([[True, False], [True, True]]), torch.tensor([[9, 9], [7, 8]]))
+    assert state.tokens_BL.tolist() == [[5, 6, 7, 1, 1, 9], [8, 7, 8, 1, 0, 0]]
 
 
 def test_blocks_of_a_growing_canvas_are_counted_from_the_prompts_end() -> None:
     settings = GrowingCanvas(max_new_tokens=3, block_size=2)
     canvas = BlockwiseCanvas(settings, mask_token_id=1, pad_token_id=0)
-    state = canvas.lay(batch([5, 6, 7], [8]))
+    state = canvas.lay(rows(3, 2, [5, 6, 7], [8], full=False), torch.device("cpu"))
     assert state.tokens_BL.tolist() == [[0, 5, 6, 7], [0, 0, 0, 8]]
     assert not state.open_BL.any()
-    assert canvas.open_block(state, 0).tolist() == [[4, 5]] * 2
+    assert places(canvas.open_block(state)) == [[4, 5]] * 2
     assert state.tokens_BL.tolist() == [[0, 5, 6, 7, 1, 1], [0, 0, 0, 8, 1, 1]]
     assert state.open_BL.tolist() == [[False] * 4 + [True] * 2] * 2
     assert state.attention_BL.tolist() == [[False] + [True] * 5, [False] * 3 + [True] * 3]
-    assert canvas.open_block(state, 1).tolist() == [[6]] * 2
+    state.block_B += 1
+    assert places(canvas.open_block(state)) == [[6]] * 2
+
+
+def test_a_row_that_joins_a_growing_canvas_is_aligned_with_the_others() -> None:
+    canvas = BlockwiseCanvas(GrowingCanvas(max_new_tokens=3, block_size=2), mask_token_id=1, pad_token_id=0)
+    state = canvas.lay(rows(3, 2, [5, 6, 7], full=False), torch.device("cpu"))
+    canvas.open_block(state)
+    state.block_B += 1
+    new = canvas.lay(rows(3, 2, [4] * 7, full=False), torch.device("cpu"))
+    old, new = canvas.align(state, new)
+    both = old.joined(new)
+    assert both.tokens_BL.tolist() == [[0, 0, 0, 5, 6, 7, 1, 1], [0, 4, 4, 4, 4, 4, 4, 4]]
+    assert both.start_B.tolist() == [6, 8]
+    assert places(canvas.open_block(both)) == [[8], [8, 9]]
+    assert both.attention_BL[0].tolist() == [False] * 3 + [True] * 6 + [False]
+    alone, cut = canvas.trim(both.take(torch.tensor([0])))
+    assert (cut, alone.tokens_BL.tolist(), alone.start_B.tolist()) == (2, [[0, 5, 6, 7, 1, 1, 1, 0]], [4])
 
 
 def test_pad_tokens_of_finished_blocks_are_hidden_where_that_is_set() -> None:
     settings = GrowingCanvas(max_new_tokens=4, block_size=2, hide_pad_token=True)
     canvas = BlockwiseCanvas(settings, mask_token_id=1, pad_token_id=0)
-    state = canvas.lay(batch([5, 0]))
-    window = canvas.open_block(state, 0)
+    state = canvas.lay(rows(4, 2, [5, 0], full=False), torch.device("cpu"))
+    window = canvas.open_block(state)
     state.commit(window, torch.tensor([[True, True]]), torch.tensor([[0, 9]]))
     assert state.attention_BL.tolist() == [[True, False, True, True]], "not before the block is finished"
-    canvas.open_block(state, 1)
+    state.block_B += 1
+    canvas.open_block(state)
     assert state.attention_BL.tolist() == [[True, False, False, True, True, True]]
 
 
 def test_committing_writes_and_closes() -> None:
-    state = whole(3).lay(batch([5]))
-    state.commit(state.window(0, 3), torch.tensor([[False, True, False]]), torch.tensor([[7, 8, 9]]))
-    assert state.tokens_BL.tolist() == [[5, 1, 8, 1]]
-    assert state.open_BL.tolist() == [[False, True, False, True]]
+    state = whole(2, [5])
+    state.commit(state.window(), torch.tensor([[False, True]]), torch.tensor([[7, 8]]))
+    assert state.tokens_BL.tolist() == [[5, 1, 8]]
+    assert state.open_BL.tolist() == [[False, True, False]]
+    assert state.step_BL.tolist() == [[-1, -1, 0]]
+    state.reopen(state.window(), torch.tensor([[False, True]]), mask_token_id=1)
+    assert state.tokens_BL.tolist() == [[5, 1, 1]]
+    assert state.open_BL.tolist() == [[False, True, True]]
 
 
 def test_rows_are_taken_by_index_or_by_mask() -> None:
-    state = whole(1).lay(batch([5], [6], [7]))
+    state = whole(1, [5], [6], [7])
     assert state.take(torch.tensor([2, 0, 0])).tokens_BL.tolist() == [[7, 1], [5, 1], [5, 1]]
     kept = state.take(torch.tensor([False, True, True]))
     assert (kept.prompt_B.tolist(), kept.stream_B.tolist()) == ([1, 2], [1, 2])

@@ -1,0 +1,78 @@
+"""What is asked of a sampler: prompts and texts with blanks, read into rows of a canvas or refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from dlm.errors import SettingsError
+from dlm.models import Denoiser
+from dlm.sampling.state import Row
+from dlm.settings import FullCanvas, GrowingCanvas, SamplerSettings
+
+Prompt = str | Sequence[int]
+
+
+def stream_of(tokens: Sequence[int]) -> int:
+    """Return the key of a prompt's random numbers: 63 bits of the sha256 of its token ids."""
+    text = ",".join(map(str, tokens)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+def read_prompt(model: Denoiser, canvas: FullCanvas | GrowingCanvas, index: int, prompt: Prompt) -> Row | str:
+    """Return the row of a prompt and its answer, or what is wrong with the prompt."""
+    tokens = _encode(model, prompt)
+    answer, mask = canvas.max_new_tokens, model.mask_token_id
+    room = model.max_positions - answer
+    if not tokens:
+        return f"prompt {index} is empty; give it at least one token"
+    if len(tokens) > room:
+        return (
+            f"prompt {index} has {len(tokens)} tokens; with max_new_tokens {answer} "
+            f"the model's {model.max_positions} positions leave room for {room}"
+        )
+    if problem := _out_of_vocabulary(model, tokens):
+        return f"prompt {index} {problem}"
+    if mask in tokens:
+        return f"prompt {index} holds the mask token (id {mask}) at {tokens.index(mask)}; blanks are filled by infill"
+    start, full = len(tokens), isinstance(canvas, FullCanvas)
+    return Row(
+        tokens=tokens + [mask] * answer if full else tokens,
+        open=range(start, start + answer) if full else (),
+        start=start,
+        length=answer,
+        block=canvas.block,
+        stream=stream_of(tokens),
+        index=index,
+    )
+
+
+def read_text(model: Denoiser, settings: SamplerSettings, index: int, text: Prompt) -> Row | str:
+    """Return the row of a text with blanks, or what is wrong with it.
+
+    Raises:
+        SettingsError: the settings are not for texts with blanks.
+    """
+    if isinstance(settings.canvas, GrowingCanvas):
+        raise SettingsError("infill needs a canvas of kind 'full'; a growing one knows nothing of what follows a blank")
+    if settings.stop is not None:
+        raise SettingsError("stop does not apply to infill, whose texts have an end; remove it")
+    tokens = _encode(model, text)
+    if len(tokens) > model.max_positions:
+        return f"prompt {index} has {len(tokens)} tokens; the model has {model.max_positions} positions"
+    if problem := _out_of_vocabulary(model, tokens):
+        return f"prompt {index} {problem}"
+    blanks = [place for place, token in enumerate(tokens) if token == model.mask_token_id]
+    if not blanks:
+        return f"prompt {index} holds no blank; put the mask token (id {model.mask_token_id}) where one is"
+    block = settings.canvas.block_size or len(tokens)
+    return Row(tokens, blanks, start=0, length=len(tokens), block=block, stream=stream_of(tokens), index=index)
+
+
+def _encode(model: Denoiser, prompt: Prompt) -> list[int]:
+    return model.tokenizer.encode(prompt, add_special_tokens=False) if isinstance(prompt, str) else list(prompt)
+
+
+def _out_of_vocabulary(model: Denoiser, tokens: Sequence[int]) -> str:
+    bad = [token for token in tokens if not 0 <= token < model.vocab_size]
+    return f"holds token id {bad[0]}; ids go from 0 to {model.vocab_size - 1}" if bad else ""

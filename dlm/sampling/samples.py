@@ -1,0 +1,84 @@
+"""What comes out of the sampler, and what its order of decoding tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dlm.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One answer."""
+
+    tokens: tuple[int, ...]
+    """Every answer position up to the end of the last block that was sampled, end-of-text filler included; of an
+    infilled text all of it."""
+    text: str
+    """The answer up to its first stop token, special tokens removed; of an infilled text all of it."""
+    stopped: bool
+    """Whether the answer holds a stop token; False means that it was cut off by its length."""
+    forward_passes: int
+    """Evaluations of the model that this answer took part in; with guidance, one evaluates two canvases."""
+    seconds: float
+    """The answer's share of the seconds that its batches took."""
+    steps: tuple[int, ...] | None = None
+    """Of each token the forward pass that committed it, counted from 0; -1: given, or left open. None: not recorded."""
+    confidences: tuple[float, ...] | None = None
+    """Of each token the model's probability when it was committed; NaN: given, or left open. None: not recorded."""
+
+
+class PromptError(SettingsError):
+    """Some prompts could not be answered; the others were.
+
+    Args:
+        problems: what is wrong, by the index of the prompt.
+        samples: the answers to the others, by index.
+    """
+
+    def __init__(self, problems: Mapping[int, str], samples: Mapping[int, Sample]) -> None:
+        self.problems, self.samples = dict(sorted(problems.items())), dict(sorted(samples.items()))
+        told = list(self.problems.values())
+        more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+        rest = f"; {len(samples)} others were answered" if samples else ""
+        super().__init__(told[0] + more + rest)
+
+
+def tokens_per_pass(sample: Sample) -> float:
+    """Return how many tokens a forward pass committed on average.
+
+    Raises:
+        SettingsError: the sample holds no record.
+    """
+    written = sum(step >= 0 for step in _steps(sample))
+    return written / sample.forward_passes if sample.forward_passes else 0.0
+
+
+def order_tau(sample: Sample) -> float:
+    """Return Kendall's tau-b between the place of a token and the pass that committed it.
+
+    1: from left to right, -1: from right to left, 0: neither. Tokens of one pass are tied; 0.0 where all are.
+
+    Raises:
+        SettingsError: the sample holds no record.
+    """
+    steps = [step for step in _steps(sample) if step >= 0]
+    return kendall_tau(steps)
+
+
+def kendall_tau(values: Sequence[float]) -> float:
+    """Return Kendall's tau-b between values and their places, which have no ties (Kendall, Biometrika 33, 1945).
+
+    >>> kendall_tau([0, 1, 2]), kendall_tau([2, 1, 0]), kendall_tau([1, 1])
+    (1.0, -1.0, 0.0)
+    """
+    pairs = [(left > right) - (left < right) for n, right in enumerate(values) for left in values[:n]]
+    untied = sum(pair != 0 for pair in pairs)
+    return -sum(pairs) / (untied * len(pairs)) ** 0.5 if untied else 0.0
+
+
+def _steps(sample: Sample) -> tuple[int, ...]:
+    if sample.steps is None:
+        raise SettingsError("the sample holds no commit steps; sample with record_order=True")
+    return sample.steps

@@ -1,0 +1,65 @@
+"""Scores: how sure the model is of each proposal; a step commits the highest.
+
+Shapes: N open positions, V tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dlm.diffusion.noise import gumbel, uniform
+from dlm.sampling.proposing import Where
+
+_ORDER_DRAWS = 3
+"""Last counter of the order's noise, which keeps it apart from proposals (none), scores (1) and rules (2)."""
+
+
+def probability_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
+    """Score by the probability of the proposed token, float64 [N]: `low_confidence` of ML-GSAI/LLaDA."""
+    logits_NV = logits_NV.to(torch.float64)
+    return torch.exp(logits_NV.gather(1, token_N[:, None])[:, 0] - logits_NV.logsumexp(dim=1))
+
+
+def random_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
+    """Score by a uniform number, float64 [N]: commits open positions in random order."""
+    # The last counter keeps these numbers apart from the Gumbel noise of the same position.
+    return uniform(where.seed, where.stream_N, 1, where.step_N, where.position_N, 1)[:, 0]
+
+
+def margin_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
+    """Score by the difference of the two largest probabilities, float64 [N]: Dream's `topk_margin`."""
+    logits_NV = logits_NV.to(torch.float64)
+    top_N2 = torch.exp(logits_NV.topk(2, dim=1).values - logits_NV.logsumexp(dim=1, keepdim=True))
+    return top_N2[:, 0] - top_N2[:, 1]
+
+
+def negative_entropy_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
+    """Score by the sum of p log p in nats, float64 [N], at most 0: Dream's `entropy`."""
+    probability_NV = logits_NV.to(torch.float64).softmax(dim=1)
+    return torch.xlogy(probability_NV, probability_NV).sum(dim=1)
+
+
+SCORES = {
+    "low_confidence": probability_score,
+    "random": random_score,
+    "topk_margin": margin_score,
+    "negative_entropy": negative_entropy_score,
+}
+
+
+def draw_order(score_N: Tensor, temperature: float, where: Where) -> Tensor:
+    """Return scores whose k highest are k positions drawn without replacement, each by exp(score / temperature).
+
+    Dream's `alg_temp` (generation_utils.py, `multinomial`), by the Gumbel top-k draw (Kool et al., arXiv 1903.06059).
+
+    Args:
+        score_N: float64 [N].
+        temperature: above 0.
+        where: identity of the positions.
+
+    Returns:
+        float64 [N].
+    """
+    noise_N = gumbel(where.seed, where.stream_N, 1, where.step_N, where.position_N, _ORDER_DRAWS)[:, 0]
+    return score_N / temperature + noise_N
