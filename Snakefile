@@ -18,6 +18,16 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 
 
+def needed(table, step):
+    """An input function: all that a table needs of a step."""
+
+    def files(wildcards):
+        refuse_unsafe(table)
+        return [path for name in PLAN.products(table)[step] for path in PLAN.outputs(step, name)]
+
+    return files
+
+
 # What the stages of dvc.yaml ask for: all that a table needs of a step, such as `table1_checkpoints`.
 for table in PLAN.params.tables:
     for step in ("data", "checkpoints", "responses"):
@@ -26,7 +36,7 @@ for table in PLAN.params.tables:
             name:
                 f"{table}_{step}"
             input:
-                [path for name in PLAN.products(table)[step] for path in PLAN.outputs(step, name)],
+                needed(table, step),
 
 
 rule all:

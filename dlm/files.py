@@ -229,12 +229,32 @@ def read_manifest(folder: str | Path, *, verify: bool = True) -> dict[str, Any]:
 
 
 def is_made_from(folder: str | Path, made_from: Mapping[str, Any], *, aside: Collection[str] = ()) -> bool:
-    """Return whether ``folder`` is whole and its manifest's ``made_from`` is this, some keys aside."""
+    """Return whether ``folder`` is whole and its manifest's ``made_from`` is this, some keys of both aside."""
     try:
         found = read_manifest(folder)["made_from"]
     except DlmError:
         return False
-    return digest({key: found[key] for key in found if key not in aside}) == digest(made_from)
+    one, other = ({key: made[key] for key in made if key not in aside} for made in (found, made_from))
+    return digest(one) == digest(other)
+
+
+def sync_folder(folder: str | Path) -> dict[str, int]:
+    """Bring every file below ``folder`` onto the disk, so that a power cut keeps it; return the files' sizes, in bytes.
+
+    Raises:
+        OSError: a file cannot be written out.
+    """
+    folder = Path(folder)
+    sizes = {}
+    for path in sorted(folder.rglob("*")):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if path.is_file():
+            sizes[str(path.relative_to(folder))] = path.stat().st_size
+    return sizes
 
 
 def _check_file(path: Path, entry: Mapping[str, Any], fault: type[Exception]) -> None:

@@ -40,7 +40,7 @@ class Cell:
     weights: list[float]
     """What there was to get right, a document each."""
     extra: Mapping[str, Any]
-    """The cell's other fields: where it came from."""
+    """The cell's other fields: where it came from, and under `executions` how its model was run."""
 
 
 def read_cells(model: str, scale: str, scores: Mapping[str, Any]) -> list[Cell]:
@@ -58,7 +58,8 @@ def read_cells(model: str, scale: str, scores: Mapping[str, Any]) -> list[Cell]:
     cells = scores.get("cells")
     if not isinstance(cells, list):
         raise DataError(f"scores of '{model}': no list of cells; {remedy}")
-    return [_read_cell(f"scores of '{model}'", index, cell, remedy) for index, cell in enumerate(cells)]
+    executions = scores.get("executions", {})
+    return [_read_cell(f"scores of '{model}'", index, cell, executions, remedy) for index, cell in enumerate(cells)]
 
 
 def again(model: str, scale: str) -> str:
@@ -66,7 +67,7 @@ def again(model: str, scale: str) -> str:
     return f"delete results/{scale}/scores/{model}/scores.json and run `dlm score {model} --scale {scale}` again"
 
 
-def _read_cell(where: str, index: int, cell: Any, remedy: str) -> Cell:
+def _read_cell(where: str, index: int, cell: Any, executions: Mapping[str, Any], remedy: str) -> Cell:
     if not isinstance(cell, dict):
         raise DataError(f"{where}: cell {index} is not an object; {remedy}")
     where += f", task '{cell.get('task', f'of cell {index}')}'"
@@ -74,6 +75,7 @@ def _read_cell(where: str, index: int, cell: Any, remedy: str) -> Cell:
         if not isinstance(cell.get(key), kind):
             raise DataError(f"{where}: {key} is missing or of the wrong kind; {remedy}")
     extra = {key: value for key, value in cell.items() if key not in _KINDS}
+    extra["executions"] = {how: executions[how] for how in cell.get("how", ()) if how in executions}
     read = Cell(**{key: cell[key] for key in _KINDS}, extra=extra)
     _check_numbers(read, where, remedy)
     return read

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlm.analysis.published import DEFAULT_PATH, Published
+from dlm.analysis.published import Published
 from dlm.analysis.render import write_files
 from dlm.analysis.tables import Asked, build_table
 from dlm.files import read_json
+from dlm.params.figures import PUBLISHED
 from dlm.provenance import code_version
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write_table(name: str, plan: Plan) -> Path:
         plan.scale,
         {model: read_json(plan.layout.manifest("scores", model)) for model in models},
         asked,
-        Published.load(plan.layout.root / DEFAULT_PATH) if table.published else None,
+        Published.load(plan.layout.root / PUBLISHED) if table.published else None,
         plan.params.meaningless,
     )
     return write_files(result, plan.layout.tables, code=code_version())[0]

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TextIO
 
 from dlm.errors import DataError
+from dlm.params.figures import PUBLISHED
 
-DEFAULT_PATH = Path("data/published/published.csv")
-"""The project's own file, from the root of the working copy."""
 COLUMNS = ("table", "model", "benchmark", "metric", "source", "value", "note")
 PREFER = ("dllm", "official", "derived", "third-party")
 """Which source to take where several publish one figure, best first: the paper's own, for the paper's tables."""
@@ -58,7 +57,7 @@ class Published:
         self.prefer = tuple(prefer)
 
     @classmethod
-    def load(cls, path: str | Path = DEFAULT_PATH, *, prefer: Sequence[str] = PREFER) -> Published:
+    def load(cls, path: str | Path = PUBLISHED, *, prefer: Sequence[str] = PREFER) -> Published:
         """Read a file of published figures.
 
         Raises:

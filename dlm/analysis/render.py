@@ -193,7 +193,7 @@ def _score_notes(result: TableResult) -> list[str]:
         f"Documents a cell (n) and setting: {'; '.join(_sizes(result))}.",
     ]
     if any(line.verdict.at_chance for line in result.results):
-        notes.append(f"† The 95 % interval reaches down to what blind guessing earns ({_chances(result)}).")
+        notes.append(f"† Not above what blind guessing earns, by the 95 % interval ({_chances(result)}).")
     if any(line.figure for line in result.results):
         notes.append(
             "Verdicts: *agrees* where the 95 % interval of the difference, made of both sample sizes, holds zero. Each "
@@ -262,9 +262,18 @@ def lineage(result: TableResult, *, code: Mapping[str, Any]) -> dict[str, Any]:
         "table": result.name,
         "scale": result.scale,
         "code": dict(code),
+        "executions": _executions(result),
         "rows": [_lineage_row(result.scale, line) for line in result.results],
         "gains": [_lineage_gain(gain) for gain in result.gains],
     }
+
+
+def _executions(result: TableResult) -> dict[str, Any]:
+    """Return how the models were run, by the digests that the rows name under `how`."""
+    known: dict[str, Any] = {}
+    for line in result.results:
+        known |= line.cell.extra.get("executions", {})
+    return dict(sorted(known.items()))
 
 
 def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
@@ -276,7 +285,7 @@ def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
         "task": cell.task,
         "setting": cell.setting,
         "filter": cell.filter,
-        **{key: cell.extra.get(key) for key in ("checkpoint", "what", "how", "lm_eval", "task_version")},
+        **{key: cell.extra.get(key) for key in ("checkpoint", "what", "how", "lm_eval")},
         **{key: cell.extra.get(key) for key in ("forward_passes", "seconds")},
         "scores": f"{root}/scores/{model}/scores.json",
         "responses": bundle and f"{root}/responses/{model}/{bundle}/manifest.json",

@@ -33,11 +33,11 @@ class Verdict:
     """What a reader should make of a cell."""
 
     text: str
-    """`comparison`, and where `at_chance` holds `; at chance`, or `; at floor` where guessing earns nothing."""
+    """`comparison`, and `; at chance` or `; below chance`, or `; at floor` where guessing earns nothing."""
     comparison: str
     """`agrees`, `differs`, `settings differ: …` (several apart by `; `), `not published` or `meaningless (…)`."""
     at_chance: bool
-    """The interval reaches down to blind guessing."""
+    """The interval does not lie above what blind guessing earns: it holds that, or lies below it."""
     published_n: int | None
     """Sample size taken for the published figure; None: no figure, or taken as exact."""
 
@@ -65,8 +65,15 @@ def judge(
     else:
         text = "agrees" if agrees(ours, figure.value, published_n) else "differs"
     at_chance = ours.low <= task.chance
-    suffix = ("; at chance" if task.chance > 0 else "; at floor") if at_chance else ""
+    suffix = f"; {_beside_chance(ours, task)}" if at_chance else ""
     return Verdict(text=text + suffix, comparison=text, at_chance=at_chance, published_n=published_n)
+
+
+def _beside_chance(ours: Estimate, task: Task) -> str:
+    """Name where a share stands that is not above what blind guessing earns."""
+    if task.chance == 0:
+        return "at floor"
+    return "below chance" if ours.high < task.chance else "at chance"
 
 
 def sample_size(figure: Figure, ours: Estimate, task: Task) -> int | None:

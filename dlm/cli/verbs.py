@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -57,12 +57,13 @@ def train(name: str, scale: str, log: Path | None) -> None:
         from dlm.files import is_made_from
         from dlm.settings import TrainedCheckpoint
         from dlm.tracking import live_training
+        from dlm.training import load_start
         from dlm.training import train as run_training
 
         entry = of_kind(plan, name, TrainedCheckpoint, "train")
         recipe = plan.params.recipes[entry.recipe]
         data = {dataset: plan.layout.folder("data", dataset) for dataset in entry.datasets}
-        start, parents = _start(plan, entry.start, four_bit=recipe.four_bit)
+        start, parents = load_start(plan, entry.start, four_bit=recipe.four_bit)
         load = LazyRows if recipe.streaming else load_joined
         made_from = lineage(
             {**parents, **{dataset: _digest_of(folder) for dataset, folder in data.items()}},
@@ -79,7 +80,7 @@ def train(name: str, scale: str, log: Path | None) -> None:
             watch = None
             if is_first_process():
                 waited = stack.enter_context(making(plan, "checkpoints", name))
-                if waited and is_made_from(out, made_from, aside=("steps", "clock")):
+                if waited and is_made_from(out, made_from, aside=("code", "steps", "clock")):
                     say(f"train {name}: made meanwhile, from the same data, settings and code")
                     return
                 watch = stack.enter_context(live_training(scale, name, made_from, plan.layout.root.absolute()))
@@ -181,7 +182,7 @@ def sample(
                 checkpoint_dir=plan.layout.folder("checkpoints", name),
                 data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
                 execution=plan.params.execution,
-                usable=answers_as_now,
+                usable=partial(answers_as_now, plan),
             )
         for label, manifest in zip(bundles, manifests, strict=True):
             say(f"sample {label}: {len(manifest['made_from']['settings'])} cells recorded")
@@ -210,9 +211,17 @@ def score(name: str, scale: str, log: Path | None) -> None:
 
 @click.command()
 @click.argument("name")
+@click.option("--publish", is_flag=True, help="Make nothing: copy the scale's table to results/tables.")
 @pipeline_options
-def table(name: str, scale: str, log: Path | None) -> None:
+def table(name: str, publish: bool, scale: str, log: Path | None) -> None:
     """Make the table NAME from scores."""
+    if publish:
+        with pipeline(scale, log) as plan:
+            from dlm.analysis.publish import publish as publish_table
+
+            plan.entry("tables", name)
+            publish_table(plan.layout.tables, name, plan.layout.published)
+        return
     with pipeline(scale, log) as plan, making(plan, "tables", name):
         from dlm.analysis import write_table
 
@@ -260,32 +269,11 @@ def _bundles(plan: Plan, name: str, number: str | None = None) -> dict[str, tupl
     return plan.bundles(name) if number is None else {f"{name}/{number}": plan.bundle(f"{name}/{number}")}
 
 
-def _start(plan: Plan, start: Any, *, four_bit: bool) -> tuple[Any, dict[str, str]]:
-    """Load or make what a training starts from; return it with the digests of its parents."""
-    from dlm.models import load_denoiser, load_tokenizer, make_denoiser
-
-    if isinstance(start, str):
-        denoiser = load_denoiser(plan.layout.folder("checkpoints", start), four_bit=four_bit)
-        return denoiser, {start: denoiser.digest}
-    if four_bit:
-        raise SettingsError("four_bit needs a checkpoint to start from, not random weights")
-    folder = Path(plan.tokenizer_manifest(start.tokenizer)).parent
-    digest = _digest_of(folder, verify=True)
-    made = make_denoiser(
-        start.architecture,
-        load_tokenizer(folder),
-        causal=start.causal,
-        shift=start.shift,
-        seed=plan.params.seed,
-    )
-    return made, {start.tokenizer: digest}
-
-
-def _digest_of(folder: Path, *, verify: bool = False) -> str:
+def _digest_of(folder: Path) -> str:
     """Read a product's digest; whoever reads its rows or weights checks them, and names a damaged line."""
     from dlm.files import read_manifest
 
-    return str(read_manifest(folder, verify=verify)["digest"])
+    return str(read_manifest(folder, verify=False)["digest"])
 
 
 def _answer(folder: Path, prompt: str, seed: int) -> str:

@@ -67,9 +67,11 @@ class RecordStore:
         stream = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             stream.close()
             raise SetupError(f"{self.path}: another process is writing to it; wait for it or end it") from error
+        except OSError:  # a file system without such locks
+            pass
         return stream
 
     def _read(self) -> int:

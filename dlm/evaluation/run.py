@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,7 @@ def score_cells(
         "checkpoint": checkpoint,
         "responses": responses,
         "code": code_version(),
+        "ended": round(time.time(), 3),
         "executions": executions,
         "cells": scored,
     }

@@ -1,8 +1,8 @@
 """Which code a step's results come from, as a digest: a change of that code makes the step run again.
 
 What is digested is what Python would run: comments, docstrings and formatting change nothing, nor does the Python
-version. Left out are the rooms whose effect on a result is in its settings already (settings, params), and those that
-have none (cli, tracking; how files are written, progress, errors).
+version. Left out are the rooms whose effect on a result is in its settings already (params, and of settings all that
+holds values and computes nothing), and those that have none (cli, tracking; how files are written, progress, errors).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import dlm
 
 ROOMS = {
     "data": ("data",),
-    "checkpoints": ("diffusion", "models", "training"),
-    "responses": ("data", "diffusion", "models", "sampling", "evaluation"),
+    "checkpoints": ("data/prepare.py", "data/lazy.py", "diffusion", "models", "settings/objective.py", "training"),
+    "responses": ("data", "diffusion", "models", "sampling", "settings/decoding.py", "evaluation"),
     "scores": ("data", "evaluation"),
     "tables": ("analysis",),
     # What decides the answer to a prompt: responses recorded by other code than this are not kept.
@@ -26,9 +26,12 @@ ROOMS = {
         "diffusion",
         "models",
         "sampling",
+        "settings/decoding.py",
         "evaluation/autoregressive.py",
         "evaluation/likelihood.py",
         "evaluation/lm.py",
+        "evaluation/replay.py",
+        "evaluation/request.py",
     ),
 }
 _SILENT = ("ctx", "kind", "type_comment")

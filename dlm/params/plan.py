@@ -13,7 +13,8 @@ from typing import Any
 
 from dlm.errors import SettingsError, did_you_mean
 from dlm.files import MANIFEST, digest
-from dlm.params.schema import Params, is_causal, load_params
+from dlm.params.checking import load_params
+from dlm.params.schema import Params, is_causal
 from dlm.settings import (
     ExactLikelihood,
     FixedTestSet,
@@ -279,9 +280,12 @@ class Plan:
         return digest(parts)
 
     def _cells_digest(self, cells: Iterable[Cell]) -> str:
-        """Digest of cells and of how they are run, of which the company they have in a job is no part."""
-        execution = dataclasses.replace(self.params.execution, bundle=None)
-        return digest([[dataclasses.asdict(cell) for cell in cells], dataclasses.asdict(execution)])
+        """Digest of cells and of how they are run."""
+        return digest([[dataclasses.asdict(cell) for cell in cells], self.running()])
+
+    def running(self) -> dict[str, Any]:
+        """Return how models are run, of which the company that cells have in a job is no part."""
+        return dataclasses.asdict(dataclasses.replace(self.params.execution, bundle=None))
 
 
 def load_plan(scale: str, root: str | Path = ".") -> Plan:

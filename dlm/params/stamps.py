@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dlm.errors import DataError
-from dlm.files import MANIFEST, read_json, read_manifest, sha256_file, write_json
+from dlm.files import MANIFEST, digest, read_json, read_manifest, sha256_file, write_json
 from dlm.params.code import code_digest
 from dlm.params.plan import Plan
 
@@ -41,23 +41,29 @@ def stamped(plan: Plan, step: str, name: str, forget: Callable[[], None] | None 
     Args:
         plan: of the scale.
         step, name: the product.
-        forget: drops what earlier runs recorded and this one would continue; called where other code recorded it.
+        forget: drops what earlier runs recorded and this one would continue; called where other code recorded it, or
+            a model run otherwise (dtype, device, threads, batch size).
     """
     path = stamp_path(plan, step, name)
     inputs = _contents(plan.inputs(step, name))
     made: dict[str, Any] = {"format": STAMP_FORMAT, **asked(plan, step, name), "inputs": inputs}
     if forget is not None:
-        if not answers_as_now(path.parent):
+        if not answers_as_now(plan, path.parent):
             forget()
-        made["answers"] = code_digest("answers")
+        made["answers"] = _answers(plan)
         write_json(path, made)
     yield
     write_json(path, {**made, "outputs": _bytes(plan.outputs(step, name))})
 
 
-def answers_as_now(folder: Path) -> bool:
-    """Return whether what a folder of responses records was answered by the present code."""
-    return _read(folder / _STAMP).get("answers") == code_digest("answers")
+def answers_as_now(plan: Plan, folder: Path) -> bool:
+    """Return whether what a folder of responses records was answered by the present code, run as the plan has it."""
+    return _read(folder / _STAMP).get("answers") == _answers(plan)
+
+
+def _answers(plan: Plan) -> str:
+    """Digest how prompts are answered: by which code, and how that is run."""
+    return digest([code_digest("answers"), plan.running()])
 
 
 def read_stamp(plan: Plan, step: str, name: str) -> dict[str, Any] | None:
@@ -78,7 +84,7 @@ def accept(plan: Plan) -> list[str]:
         if stamp is None or stamp["code"] == now["code"]:
             continue
         if stamp["settings"] == now["settings"] and stamp["inputs"] == _contents(plan.inputs(step, name)):
-            answers = {"answers": code_digest("answers")} if "answers" in stamp else {}
+            answers = {"answers": _answers(plan)} if "answers" in stamp else {}
             write_json(stamp_path(plan, step, name), {**stamp, **now, **answers})
             accepted.append(f"{step} {name}")
     return accepted

@@ -35,7 +35,7 @@ class Task:
     limit: int | None = None
     """Score the first so many documents; None: all."""
     chance: float = 0.0
-    """Expected value of blind guessing (0 to 1); rows whose interval reaches down to it are marked."""
+    """Expected value of blind guessing (0 to 1); rows whose interval does not lie above it are marked."""
     sampler: str | None = None
     """Name of the sampler under `samplers`; required where output is `generate`, absent otherwise."""
     response_prefix: str = ""

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from dlm.errors import DataError
-from dlm.files import digest, read_json, read_manifest
+from dlm.files import SCORES_FORMAT, digest, read_json, read_manifest
 from dlm.tracking.trainings import commit_tags
 from dlm.tracking.view import VIEW, Point, Record, Run, experiment_of, flat, word
 
 SCORES = "scores.json"
-_FORMAT = "dlm-scores/1"
 _DECIMALS = 6  # as in the tables' CSV
 _ASKED = ("task", "setting", "chat", "response_prefix")
 _TOTALS = {
@@ -55,8 +54,8 @@ def read_evaluations(path: Path, scale: str, root: Path) -> list[Record]:
         DataError: the scores are damaged, of another format, or older than the responses.
     """
     scores = _Scores(path=path, root=root, scale=scale, content=read_json(path))
-    if (found := scores.content["format"]) != _FORMAT:
-        raise DataError(f"{path}: format '{found}', expected '{_FORMAT}'; run `dlm score {scores.model}` again")
+    if (found := scores.content["format"]) != SCORES_FORMAT:
+        raise DataError(f"{path}: format '{found}', expected '{SCORES_FORMAT}'; run `dlm score {scores.model}` again")
     settings = _settings(scores)
     return [_record(scores, cell, settings.get(_asked(cell), {})) for cell in scores.content["cells"]]
 
@@ -92,7 +91,7 @@ def _record(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any
 
 
 def _show(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any], executions: Mapping[str, Any]) -> Run:
-    ended = round(scores.path.stat().st_mtime * 1000)
+    ended = round(1000 * scores.content["ended"])
     parts = [cell["task"], scores.model, cell["setting"], *([] if cell["chat"] else ["no chat template"])]
     return Run(
         name=" · ".join(parts),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dlm.errors import SetupError
+from dlm.files import held
 from dlm.progress import say
 
 FOLDER = ".mlflow"
@@ -63,12 +63,9 @@ def origin(root: Path) -> str:
 @contextlib.contextmanager
 def one_at_a_time(root: Path) -> Iterator[None]:
     """Hold this clone's lock on syncing; wait while another sync holds it."""
-    folder = own_folder(root)
-    folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            say("runs sync: another sync of this clone is at work; waiting for it")
-            fcntl.flock(stream, fcntl.LOCK_EX)
+
+    def tell(holder: str) -> None:
+        say(f"runs sync: another sync of this clone is at work ({holder}); waiting for it")
+
+    with held(own_folder(root) / "lock", tell):
         yield

@@ -1,6 +1,7 @@
 """Unfinished trainings: states saved as time passes, found again after any kind of end.
 
-A saved state counts once its mark is written, last and atomically; one without a mark was cut short and is passed over.
+A saved state counts once its mark is written: last, atomically, and with its files on the disk. One without a mark was
+cut short, and one whose files have not the sizes in its mark is damaged; both are passed over.
 States lie beside the checkpoint folder, which Snakemake may delete before a job runs again.
 """
 
@@ -15,7 +16,8 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from dlm.files import read_json, write_json
+from dlm.errors import DataError
+from dlm.files import read_json, sync_folder, write_json
 from dlm.training import processes
 from dlm.training.curves import Curves
 from dlm.training.stopping import StopRequest
@@ -64,7 +66,7 @@ class Saver(TrainerCallback):
 
     def _find(self) -> tuple[Path, dict[str, Any]] | None:
         states = sorted(self.work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.split("-")[-1]))
-        marks = {folder: read_json(folder / _MARK) for folder in states if (folder / _MARK).is_file()}
+        marks = {folder: mark for folder in states if (mark := _whole(folder))}
         own = [folder for folder in marks if marks[folder].get("identity") == self.identity]
         if not own:
             shutil.rmtree(self.work, ignore_errors=True)
@@ -86,20 +88,10 @@ class Saver(TrainerCallback):
             self.trainer._globalstep_last_logged = self._losses["since"]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.global_step < state.max_steps and processes.anywhere(self.stop.name is not None):
-            control.should_save = self.stopped = True
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if "loss" not in (logs or {}) or state.global_step >= state.max_steps:
+        if state.global_step >= state.max_steps:
             return
-        if processes.first_does(lambda: time.monotonic() - self._saved >= self.seconds):
+        self.stopped = processes.anywhere(self.stop.name is not None)
+        if self.stopped or processes.anywhere(time.monotonic() - self._saved >= self.seconds):
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -113,8 +105,19 @@ class Saver(TrainerCallback):
         }
         folder = self.work / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         if processes.is_first():
-            write_json(folder / _MARK, mark)
+            write_json(folder / _MARK, {**mark, "files": sync_folder(folder)})
             self._remove_all_but(folder)
         self._saved = time.monotonic()
         if self.stopped:
             control.should_training_stop = True
+
+
+def _whole(folder: Path) -> dict[str, Any] | None:
+    """Return the mark of a state whose files have the sizes that it names; None of any other."""
+    try:
+        mark: dict[str, Any] = read_json(folder / _MARK)
+        files = mark["files"].items()
+    except (DataError, KeyError, AttributeError):
+        return None
+    sound = all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in files)
+    return mark if sound else None

@@ -87,7 +87,7 @@ def train(
         with Progress(f"train {name}", steps, quiet=not processes.is_first()) as progress:
             curves = Curves(progress, watch)
             trainer = _trainer(denoiser, examples, checks, recipe, out, steps, seed, execution, curves)
-            saver = Saver(trainer, _work_folder(out), digest(made_from), recipe.checkpoint_seconds, curves, stop)
+            saver = Saver(trainer, _work_folder(out), _identity(made_from), recipe.checkpoint_seconds, curves, stop)
             whole = processes.without_weights((denoiser, adapted)) if trainer.is_fsdp_enabled else None
             trainer.train(resume_from_checkpoint=saver.continue_training())
         if saver.stopped:
@@ -126,6 +126,11 @@ def train(
         manifest = processes.first_does(finish)
         processes.leave()
     return manifest
+
+
+def _identity(made_from: Mapping[str, Any]) -> str:
+    """Digest what decides the weights. A commit does not; the code that a training runs is digested as `source`."""
+    return digest({key: value for key, value in made_from.items() if key != "code"})
 
 
 def _work_folder(out: Path) -> Path:

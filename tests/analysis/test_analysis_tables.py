@@ -15,12 +15,12 @@ from analysis_examples import SETTINGS, TASKS, asked, cell, pair_scores, pair_ta
 
 from dlm.analysis import Published, build_table, write_files
 from dlm.analysis.command import write_table
-from dlm.analysis.published import DEFAULT_PATH
 from dlm.analysis.render import COLUMNS, csv_text, lineage, markdown
 from dlm.analysis.tables import Asked
 from dlm.errors import DataError, SettingsError
 from dlm.files import write_json, write_text
 from dlm.params import Layout, Params, Plan
+from dlm.params.figures import PUBLISHED
 from dlm.settings import (
     Difference,
     EvenSelector,
@@ -315,7 +315,7 @@ def test_the_command_joins_published_figures_of_the_working_copy(tmp_path: Path)
         write_json(plan.layout.manifest("scores", model), found)
     with pytest.raises(DataError, match=r"published\.csv: no such file"):
         write_table("table1", plan)
-    write_text(tmp_path / DEFAULT_PATH, (ROOT / DEFAULT_PATH).read_text(encoding="utf-8"))
+    write_text(tmp_path / PUBLISHED, (ROOT / PUBLISHED).read_text(encoding="utf-8"))
     first, *_ = lines(write_table("table1", plan).read_text())
     assert (first["published"], first["published_source"]) == ("0.646700", "dllm")
 

@@ -51,6 +51,40 @@ def test_unknown_key_names_the_nearest_and_the_line(project: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "published: paper_table1_s1k",
+            "published: paper_table1_s1K",
+            "tables.table1.published: no table of the published figures is named 'paper_table1_s1K'; did you mean",
+        ),
+        (
+            "published: LLaDA-8B-Base}",
+            "published: LLaDA-8B-Bass}",
+            "rows[2].published: no model of 'paper_table1_s1k' is named 'LLaDA-8B-Bass'; did you mean 'LLaDA-8B-Base'?",
+        ),
+    ],
+)
+def test_what_nothing_is_published_under(project: Path, repository: Path, old: str, new: str, message: str) -> None:
+    shutil.copytree(repository / "data" / "published", project / "data" / "published")
+    line = edit(project, old, new, "paper")
+    assert f"paper.yaml:{line}: " in (told := refusal(project, "paper")) and message in told
+
+
+def test_a_benchmark_that_is_not_published(project: Path, repository: Path) -> None:
+    shutil.copytree(repository / "data" / "published", project / "data" / "published")
+    line = edit(project, "benchmark: ", "benchmark: No", "paper")
+    told = refusal(project, "paper")
+    assert f"paper.yaml:{line}: " in told and ".benchmark: no benchmark of '" in told
+
+
+def test_a_copy_of_a_test_set_that_is_not_there(project: Path) -> None:
+    line = edit(project, "    kind: file\n", "    kind: file\n    path: copies/none.jsonl\n", "paper") + 1
+    told = refusal(project, "paper")
+    assert f"paper.yaml:{line}: " in told and "path: no such file: copies/none.jsonl; correct it, or remove it" in told
+
+
 def test_unknown_key_at_the_top(project: Path) -> None:
     edit(project, "seed: 0", "sede: 0")
     assert "tiny.yaml:4: sede: unknown key; did you mean 'seed'?" in refusal(project)

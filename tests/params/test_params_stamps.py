@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,3 +146,24 @@ def test_the_plan_names_the_content_of_what_no_step_makes(repository: Path, tmp_
     figures.write_text(figures.read_text() + "\n")
     after = json.loads(plan_text(plan))
     assert before["tables"] != after["tables"] and before["scores"] == after["scores"]
+
+
+def test_answers_of_another_dtype_are_forgotten(plan: Plan) -> None:
+    """Of another size of bundle, they are kept: an answer does not depend on its company."""
+    forgotten: list[str] = []
+
+    def sample(**execution: Any) -> None:
+        params = dataclasses.replace(plan.params, execution=dataclasses.replace(plan.params.execution, **execution))
+        changed = dataclasses.replace(plan, params=params)
+        with stamped(changed, "responses", "llada-base/1", lambda: forgotten.append(str(execution))):
+            folder = changed.layout.folder("responses", "llada-base/1")
+            write_manifest(folder, kind="responses", name="llada-base", made_from={})
+
+    sample()
+    assert len(forgotten) == 1  # what was there before had no stamp
+    sample()
+    sample(bundle=7)
+    assert len(forgotten) == 1
+    sample(dtype="bfloat16")
+    sample(threads=2)
+    assert len(forgotten) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,11 +110,11 @@ def write_scores(root: Path, scale: str, model: str, cells: Sequence[Mapping[str
         "checkpoint": "k" * 64,
         "responses": {"1": manifest["digest"]},
         "code": {"version": "0.1.0", "commit": "b" * 40, "edited": True},
+        "ended": BEGAN + 100,
         "executions": {HOW: {"device": "cpu", "batch_size": 16, "versions": {"torch": "2.13.0"}}},
         "cells": list(cells),
     }
     write_json(path, scores)
-    os.utime(path, (BEGAN + 100, BEGAN + 100))
     return path
 
 

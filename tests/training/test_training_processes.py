@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_project import checkpoint, command, curves, make_project, run, start
+from training_project import checkpoint, command, curves, make_project, run, start, states
 
 from dlm.files import read_manifest
 
@@ -62,13 +62,9 @@ def test_two_processes_train_as_one(
     assert not list(checkpoint(project).parent.glob(".*"))
 
 
-def states(project: Path) -> list[Path]:
-    return list(checkpoint(project).parent.glob(".small.work/checkpoint-*/whole.json"))
-
-
 def wait_for_a_state(process: subprocess.Popen[str], project: Path) -> None:
     deadline = time.monotonic() + 120
-    while not states(project):
+    while not states(checkpoint(project)):
         assert process.poll() is None and time.monotonic() < deadline, "it ended before it saved a state"
         time.sleep(0.01)
 
@@ -97,7 +93,7 @@ def test_a_process_that_is_killed_ends_the_whole_job(tmp_path: Path, repository:
     assert process.returncode != 0
     assert "SIGKILL" in told or "Signal 9" in told
     assert time.monotonic() - began < 60
-    assert not checkpoint(project).exists() and states(project)
+    assert not checkpoint(project).exists() and states(checkpoint(project))
 
 
 @pytest.mark.parametrize("shards", ["ddp", "fsdp2"])
@@ -117,7 +113,7 @@ def test_processes_that_are_told_to_stop_save_together_and_continue(
     told, _ = process.communicate(timeout=90)
     assert process.returncode != 0 and "state saved; run the same command again" in told
     assert "exitcode  : 75" in told.replace("exitcode : ", "exitcode  : ")
-    (state,) = states(stopped)
+    (state,) = states(checkpoint(stopped))
     assert (state.parent / "pytorch_model_fsdp.bin").is_file() == (shards == "fsdp2")
     assert "continues at" in run(stopped, launch)
     assert read_manifest(checkpoint(stopped))["digest"] == read_manifest(checkpoint(whole))["digest"]

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from training_project import states
 
 from dlm.files import read_manifest
 
@@ -29,7 +30,7 @@ recipe = Recipe(
 )
 sizes, seed = small_architecture({family!r}, tie_embeddings={tied}), int(sys.argv[2])
 start = make_denoiser(sizes, word_tokenizer(), causal={causal}, shift={causal}, seed=0)
-made_from, cpu = {{"seed": seed}}, ExecutionSettings(device="cpu")
+made_from, cpu = {{"seed": seed, "code": {{"commit": sys.argv[3]}}}}, ExecutionSettings(device="cpu")
 train("m", start, rows, rows[:16], recipe, out=Path(sys.argv[1]), seed=seed, execution=cpu, made_from=made_from)
 """
 
@@ -49,12 +50,12 @@ VARIANTS = {
 """Recipe, tied embeddings, causal attention. The network is a Llama, unless the variant is named after its family."""
 
 
-def start(variant: str, folder: Path, seed: int = 7) -> subprocess.Popen[str]:
+def start(variant: str, folder: Path, seed: int = 7, commit: str = "a") -> subprocess.Popen[str]:
     text, tied, causal = VARIANTS[variant]
     family = variant if variant == "modernbert" else "llama"
     tests = str(Path(__file__).resolve().parents[1])
     code = RUN.format(tests=tests, variant=text, tied=tied, causal=causal, family=family)
-    command = [sys.executable, "-c", code, str(folder), str(seed)]
+    command = [sys.executable, "-c", code, str(folder), str(seed), commit]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -67,7 +68,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 def kill_after_a_state(process: subprocess.Popen[str], folder: Path) -> None:
     """kill -9 the process group as soon as a whole state of the training is on the disk."""
     deadline = time.monotonic() + 90
-    while not list(folder.parent.glob(f".{folder.name}.work/checkpoint-*/whole.json")):
+    while not states(folder):
         assert process.poll() is None and time.monotonic() < deadline, "the training ended before it could be killed"
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
@@ -97,3 +98,20 @@ def test_a_state_that_was_cut_short_or_of_other_settings_is_not_continued(tmp_pa
     assert "continues" not in finish(start("mdlm", folder))
     kill_after_a_state(start("mdlm", tmp_path / "n"), tmp_path / "n")
     assert "continues" not in finish(start("mdlm", tmp_path / "n", seed=8))
+
+
+def test_another_commit_continues_and_damaged_states_are_passed_over(tmp_path: Path) -> None:
+    """What a training runs is digested by the verb; a commit alone, or words of another file, are no other training."""
+    folder = tmp_path / "m"
+    kill_after_a_state(start("mdlm", folder), folder)
+    process = start("mdlm", folder, commit="b")
+    told: list[str] = []
+    assert process.stderr is not None
+    while not any("continues at" in line for line in told):
+        told.append(process.stderr.readline())
+        assert told[-1], "".join(told)
+    kill_after_a_state(process, folder)
+    for mark in states(folder):
+        weights = mark.with_name("model.safetensors")
+        weights.write_bytes(weights.read_bytes()[:-1])
+    assert "continues" not in finish(start("mdlm", folder, commit="b"))

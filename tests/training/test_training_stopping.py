@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from training_project import checkpoint, command, make_project, run, start
+from training_project import checkpoint, command, make_project, run, start, states
 
 from dlm.cli.common import requeueable
 from dlm.errors import Interrupted, SetupError
@@ -32,18 +32,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> str:
     return str(read_manifest(checkpoint(project))["digest"])
 
 
-def states(project: Path) -> list[Path]:
-    return list(checkpoint(project).parent.glob(".small.work/checkpoint-*/whole.json"))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_signal_saves_leaves_with_its_own_code_and_continues(whole: str, tmp_path: Path, repository: Path) -> None:
     project = make_project(tmp_path / "project", repository, **RECIPE)
     for number in (signal.SIGTERM, signal.SIGUSR1):
-        before = states(project)
+        before = states(checkpoint(project))
         process = start(project, command(1))
-        while states(project) in ([], before):
+        while states(checkpoint(project)) in ([], before):
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.005)
         began = time.monotonic()
@@ -54,7 +50,7 @@ def test_a_signal_saves_leaves_with_its_own_code_and_continues(whole: str, tmp_p
         assert process.returncode == 75 and seconds < 30
         last = told.splitlines()[-1]
         assert last.startswith(f"error: train small: stopped by {number.name} at step ") and "Traceback" not in told
-        assert len(states(project)) == 1 and not checkpoint(project).exists()
+        assert len(states(checkpoint(project))) == 1 and not checkpoint(project).exists()
         assert ("continues at" in told) == bool(before)
     assert "continues at" in run(project, command(1))
     assert read_manifest(checkpoint(project))["digest"] == whole
@@ -80,14 +76,14 @@ def test_a_disk_that_fills_up_leaves_the_state_before(
     checkpoint(project).parent.symlink_to(small_disk)
     ballast = small_disk / "ballast"
     process = start(project, command(1))
-    while not states(project):
+    while not states(checkpoint(project)):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.002)
     fill(ballast)
     told, _ = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "cannot be saved" in told.splitlines()[-1] and "Traceback" not in told
-    assert len(states(project)) == 1
+    assert len(states(checkpoint(project))) == 1
     ballast.unlink()
     assert "continues at" in run(project, command(1))
     assert read_manifest(checkpoint(project))["digest"] == whole

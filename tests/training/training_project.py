@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -41,12 +42,20 @@ def chats(number: int) -> list[dict[str, Any]]:
     ]
 
 
-def make_project(folder: Path, repository: Path, rows: list[dict[str, Any]] | None = None, **recipe: Any) -> Path:
-    """Write a project that can train one checkpoint."""
+def make_project(
+    folder: Path,
+    repository: Path,
+    rows: list[dict[str, Any]] | None = None,
+    *,
+    network: str = "llama",
+    causal: bool = False,
+    **recipe: Any,
+) -> Path:
+    """Write a project that can train one checkpoint: a network of that model type, its attention causal or not."""
     shutil.copytree(repository / "params", folder / "params")
     shutil.copy(repository / "Snakefile", folder / "Snakefile")
-    sizes = {"model_type": "llama", "hidden_size": 32, "layers": 2, "heads": 4, "intermediate_size": 48}
-    start = {"architecture": {**sizes, "max_positions": 32}, "tokenizer": "tokenizer-llada"}
+    sizes = {"model_type": network, "hidden_size": 32, "layers": 2, "heads": 4, "intermediate_size": 48}
+    start = {"architecture": {**sizes, "max_positions": 32}, "tokenizer": "tokenizer-llada", "causal": causal}
     scale = {
         "extends": "micro",
         "recipes": {NAME: {**RECIPE, **recipe}},
@@ -96,6 +105,13 @@ def run(project: Path, arguments: list[str], *, status: int = 0, timeout: float 
 
 def checkpoint(project: Path) -> Path:
     return project / "results" / NAME / "checkpoints" / NAME
+
+
+def states(checkpoint: Path) -> list[Path]:
+    """Return the marks of the whole states that a training of ``checkpoint`` has saved; it may be at work on them."""
+    work = checkpoint.with_name(f".{checkpoint.name}.work")
+    # Unlike Path.glob, this stands folders that vanish while it looks.
+    return [Path(mark) for mark in glob.glob(f"{work}/checkpoint-*/whole.json")]  # noqa: PTH207
 
 
 def curves(project: Path) -> list[dict[str, float]]:

@@ -125,8 +125,13 @@ def test_a_table_that_no_one_defines_is_refused_with_the_nearest(project: Path) 
     assert "Traceback" not in done.stderr
 
 
-def test_a_table_that_would_run_what_models_write_is_refused_before_any_job(project: Path) -> None:
-    done = snakemake(project, "results/tables/table1.csv", "--config", "scale=paper")
+@pytest.mark.parametrize("target", ["results/tables/table1.csv", "table1_checkpoints"])
+def test_a_table_that_would_run_what_models_write_is_refused_before_any_job(project: Path, target: str) -> None:
+    published = project / "results" / "tables" / "table1.csv"
+    published.parent.mkdir(parents=True)
+    published.write_text("another scale's\n")
+    done = snakemake(project, target, "--config", "scale=paper")
+    assert published.exists(), "what a refused run would not replace stays"
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("error:")] == [done.stderr.splitlines()[-1]]
     assert "params/paper.yaml: humaneval, mbpp: would run programs that the models write" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import os
 import signal
@@ -50,7 +51,8 @@ class Project:
             "sample": "responses/*/*/records.jsonl",
             "score": ".locks/scores/*",
         }
-        for path in self.results.glob(traces[stage]):
+        # Unlike Path.glob, this stands folders that vanish while it looks.
+        for path in map(Path, glob.glob(f"{self.results}/{traces[stage]}")):  # noqa: PTH207
             name = self._name(stage, path.relative_to(self.results))
             if not self.is_finished(stage, name) and (stage != "sample" or self.answers(name)):
                 return name

@@ -26,6 +26,15 @@ def runs_jobs():
     return workflow.is_main_process and workflow.executor_plugin is not None and not workflow.dryrun
 
 
+def refuse_unsafe(table):
+    """Refuse, before any job, a table that would run what models write, unless the params allow that."""
+    if runs_jobs():
+        try:
+            PLAN.refuse_unsafe(PLAN.entry("tables", table).tasks)
+        except DlmError as error:
+            refuse(error)
+
+
 # `--config scale=` gives None.
 SCALE = str(config.get("scale", "tiny") or "")
 try:

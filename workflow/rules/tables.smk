@@ -1,12 +1,20 @@
 # A table of the scale, and its published copy in results/tables.
 
 
+ASKED = []
+
+
+onstart:
+    # However it came to be there, a copy that is not this scale's table must not survive being asked for. Here the run
+    # is past its checks and holds Snakemake's lock: one that is refused leaves what another scale has published.
+    if workflow.is_main_process:
+        drop_stale(PLAN.layout.tables, PLAN.layout.published, ASKED)
+
+
 def scale_tables(wildcards):
-    """The scale's own table, read when the published one is asked for: a stale published copy is dropped first."""
+    """The scale's own table, read when the published one is asked for."""
     made = PLAN.outputs("tables", wildcards.name)
-    # However it came to be there, a copy that is not this scale's table must not survive being asked for.
-    if runs_jobs():
-        drop_stale(PLAN.layout.tables, PLAN.layout.published, [wildcards.name])
+    ASKED.append(wildcards.name)
     if workflow.is_main_process:
         copies = [str(PLAN.layout.published / Path(path).name) for path in made]
         if is_current(PLAN.layout.tables, wildcards.name, PLAN.layout.published):
@@ -17,13 +25,13 @@ def scale_tables(wildcards):
 
 
 def scores_of_table(wildcards):
-    """What a table is made of. One that would run what models write is refused here, before any job, unless allowed."""
+    """What a table is made of."""
     try:
-        if runs_jobs():
-            PLAN.refuse_unsafe(PLAN.entry("tables", wildcards.name).tasks)
-        return inputs_of("tables")(wildcards)
+        PLAN.entry("tables", wildcards.name)
     except DlmError as error:
         refuse(error)
+    refuse_unsafe(wildcards.name)
+    return inputs_of("tables")(wildcards)
 
 
 rule table:
@@ -52,7 +60,5 @@ rule publish:
         scale=SCALE,
     message:
         "publish {wildcards.name} at scale {SCALE}"
-    run:
-        from dlm.analysis.publish import publish
-
-        publish(PLAN.layout.tables, wildcards.name, PLAN.layout.published)
+    shell:
+        "{DLM} table {wildcards.name} --scale {SCALE} --publish"

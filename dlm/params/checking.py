@@ -1,0 +1,257 @@
+"""The checks of a params file that need more than one of its entries, or more than the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dlm.errors import did_you_mean
+from dlm.params.builder import build
+from dlm.params.figures import published_names
+from dlm.params.reader import NAME, Document, PathKey, read_document
+from dlm.params.schema import Params, is_causal, root_architecture
+from dlm.params.task_files import LOCAL, own_tasks
+from dlm.settings import (
+    ConvertedCheckpoint,
+    DataSettings,
+    FixedTestSet,
+    GeneratedMixture,
+    GeneratedProblems,
+    HubCheckpoint,
+    HubDataset,
+    Scratch,
+    Table,
+    TableRow,
+    Task,
+    TokenizerData,
+    TrainedCheckpoint,
+)
+from dlm.settings.data import is_text
+
+
+def load_params(scale: str, root: str | Path = ".") -> Params:
+    """Read and check ``<root>/params/<scale>.yaml``.
+
+    Raises:
+        SettingsError: one line that names file, line, key and remedy.
+    """
+    document = read_document(Path(root) / "params", scale)
+    params = build(document, Params)
+    _Checker(document, params, Path(root)).run()
+    return params
+
+
+class _Checker:
+    """Checks across entries: references, lengths that must fit, settings that a task needs or forbids."""
+
+    def __init__(self, document: Document, params: Params, root: Path) -> None:
+        self.document, self.params, self.root = document, params, root
+
+    def run(self) -> None:
+        for section in ("data", "recipes", "checkpoints", "samplers", "tasks", "tables"):
+            self.names(section)
+        for name, data in self.params.data.items():
+            self.data(name, data)
+        for name in self.params.checkpoints:
+            self.checkpoint(name)
+        for name in self.params.tasks:
+            self.task(name)
+        for name in self.params.tables:
+            self.table(name)
+
+    def names(self, section: str) -> None:
+        """Refuse names that cannot stand in a path, a rule of Snakemake or a command."""
+        for name in getattr(self.params, section):
+            if not NAME.fullmatch(name):
+                problem = "not a name; begin with a letter or a digit, go on with those and '_', '-', '.'"
+                raise self.document.error((section, name), problem)
+
+    def known(self, path: PathKey, name: str, entries: Mapping[str, object], what: str) -> None:
+        if name not in entries:
+            raise self.document.error(path, f"no {what} is named '{name}'; {did_you_mean(name, entries)}")
+
+    def data(self, name: str, data: DataSettings) -> None:
+        if isinstance(data, FixedTestSet) and data.path and not (self.root / data.path).is_file():
+            remedy = f"correct it, or remove it, so that the file is fetched from {data.repository}"
+            raise self.document.error(("data", name, "path"), f"no such file: {data.path}; {remedy}")
+        if not isinstance(data, TokenizerData):
+            return
+        for index, corpus in enumerate(data.corpora):
+            path = ("data", name, "corpora", index)
+            self.known(path, corpus, self.params.data, "data")
+            if not isinstance(self.params.data[corpus], GeneratedMixture | HubDataset):
+                raise self.document.error(path, f"'{corpus}' is not a training set; name a mixture or hub data set")
+
+    def checkpoint(self, name: str) -> None:
+        entry, path = self.params.checkpoints[name], ("checkpoints", name)
+        if isinstance(entry, TrainedCheckpoint | ConvertedCheckpoint):
+            self.starts(name)
+        if isinstance(entry, TrainedCheckpoint):
+            self.known((*path, "recipe"), entry.recipe, self.params.recipes, "recipe")
+            self.training_data((*path, "dataset"), entry.datasets)
+            if entry.sampler is not None:
+                self.known((*path, "sampler"), entry.sampler, self.params.samplers, "sampler")
+            if isinstance(entry.start, Scratch):
+                self.tokenizer((*path, "start", "tokenizer"), entry.start.tokenizer)
+            self.length(name, entry)
+            self.objective(name, entry)
+
+    def training_data(self, path: PathKey, names: tuple[str, ...]) -> None:
+        texts = {}
+        for name in names:
+            self.known(path, name, self.params.data, "data")
+            data = self.params.data[name]
+            if not isinstance(data, GeneratedMixture | HubDataset):
+                raise self.document.error(path, f"'{name}' is not a training set")
+            texts[name] = is_text(data)
+        if len(set(texts.values())) > 1:
+            plain, chats = ([name for name, text in texts.items() if text is kind] for kind in (True, False))
+            raise self.document.error(
+                path, f"{', '.join(plain)}: plain text, {', '.join(chats)}: chats; a training joins one kind only"
+            )
+
+    def objective(self, name: str, entry: TrainedCheckpoint) -> None:
+        causal = is_causal(self.params, name)
+        kind = self.params.recipes[entry.recipe].objective.kind
+        if causal != (kind == "ar"):
+            attention, needed = ("causal", "ar") if causal else ("bidirectional", "mdlm', 'bd3lm' or 'mlm")
+            raise self.document.error(
+                ("checkpoints", name, "recipe"),
+                f"'{entry.recipe}' has objective '{kind}', but the network's attention is {attention}; use a recipe of "
+                f"objective '{needed}', or convert the start first",
+            )
+
+    def starts(self, name: str) -> None:
+        seen = [name]
+        while isinstance(entry := self.params.checkpoints[seen[-1]], TrainedCheckpoint | ConvertedCheckpoint):
+            if isinstance(entry.start, Scratch):
+                return
+            path = ("checkpoints", seen[-1], "start")
+            self.known(path, entry.start, self.params.checkpoints, "checkpoint")
+            if entry.start in seen:
+                raise self.document.error(path, f"circular: {' <- '.join((*seen, entry.start))}; break the circle")
+            seen.append(entry.start)
+
+    def tokenizer(self, path: PathKey, name: str) -> None:
+        data, checkpoints = self.params.data, self.params.checkpoints
+        self.known(path, name, {**data, **checkpoints}, "data or checkpoint")
+        if not isinstance(data[name] if name in data else checkpoints[name], TokenizerData | HubCheckpoint):
+            raise self.document.error(
+                path, f"'{name}' has no tokenizer to begin with; name data of kind 'tokenizer' or a checkpoint of 'hub'"
+            )
+
+    def length(self, name: str, entry: TrainedCheckpoint) -> None:
+        root = root_architecture(self.params, name)
+        recipe = self.params.recipes[entry.recipe]
+        if root and recipe.max_length > root.architecture.max_positions:
+            raise self.document.error(
+                ("recipes", entry.recipe, "max_length"),
+                f"{recipe.max_length} exceeds the {root.architecture.max_positions} positions (max_positions) of "
+                f"checkpoint '{name}'; lower it or enlarge the architecture",
+            )
+
+    def task(self, name: str) -> None:
+        task, path = self.params.tasks[name], ("tasks", name)
+        if task.output == "generate" and task.sampler is None:
+            raise self.document.error(path, "missing key 'sampler'; a task whose output is 'generate' needs one")
+        if task.output == "likelihood" and task.sampler is not None:
+            raise self.document.error((*path, "sampler"), "does not apply to a likelihood task; remove it")
+        if task.sampler is not None:
+            self.known((*path, "sampler"), task.sampler, self.params.samplers, "sampler")
+        if task.lm_eval.startswith(LOCAL):
+            self.own_task(path, task)
+        elif task.dataset is not None:
+            problem = f"'{task.lm_eval}' is not one of the project's own tasks, which alone read a dataset"
+            remedy = f"remove it, or {did_you_mean(task.lm_eval, own_tasks())}"
+            raise self.document.error((*path, "lm_eval"), f"{problem}; {remedy}")
+
+    def own_task(self, path: PathKey, task: Task) -> None:
+        self.known((*path, "lm_eval"), task.lm_eval, own_tasks(), "task of the project's own")
+        file = own_tasks()[task.lm_eval]
+        if task.output != file.output:
+            raise self.document.error((*path, "output"), f"'{task.lm_eval}' is of output '{file.output}'; write that")
+        for key, name, known in (("metric", task.metric, file.metrics), ("filter", task.filter, file.filters)):
+            self.known((*path, key), name, dict.fromkeys(known), f"{key} of '{task.lm_eval}'")
+        if task.dataset is None:
+            raise self.document.error(path, "missing key 'dataset'; the project's own tasks read a prepared test set")
+        self.known((*path, "dataset"), task.dataset, self.params.data, "data")
+        if not isinstance(self.params.data[task.dataset], GeneratedProblems | FixedTestSet):
+            raise self.document.error((*path, "dataset"), f"'{task.dataset}' is not a test set")
+
+    def table(self, name: str) -> None:
+        table = self.params.tables[name]
+        for index, row in enumerate(table.rows):
+            path = ("tables", name, "rows", index, "model")
+            self.known(path, row.model, self.params.checkpoints, "checkpoint")
+            tasks = list(self.fitting(name, row.model))
+            self.row_samplers(path[:-1], row, table)
+            for task in tasks:
+                self.scorable(path, row.model, task)
+                self.answer_fits(row.model, row.samplers.get(task, self.params.tasks[task].sampler))
+        self.differences(name, table)
+        self.figures(name, table)
+
+    def scorable(self, path: PathKey, model: str, task: str) -> None:
+        """Refuse a likelihood of a block diffusion model: the estimate knows the whole-canvas view only."""
+        entry = self.params.checkpoints[model]
+        trained_by = self.params.recipes[entry.recipe].objective.kind if isinstance(entry, TrainedCheckpoint) else None
+        if trained_by == "bd3lm" and self.params.tasks[task].output == "likelihood":
+            raise self.document.error(
+                path,
+                f"'{model}' is trained by objective 'bd3lm', whose likelihoods are not supported; take task '{task}' "
+                "out of this table, or the row",
+            )
+
+    def row_samplers(self, path: PathKey, row: TableRow, table: Table) -> None:
+        for task, sampler in row.samplers.items():
+            place = (*path, "samplers", task)
+            self.known(place, task, dict.fromkeys(table.tasks), "task of this table")
+            self.known(place, sampler, self.params.samplers, "sampler")
+            if self.params.tasks[task].sampler is None:
+                raise self.document.error(place, f"task '{task}' scores given choices: no sampler applies; remove it")
+            if is_causal(self.params, row.model):
+                raise self.document.error(
+                    place, f"'{row.model}' is autoregressive and answers greedily, so no sampler applies; remove it"
+                )
+
+    def differences(self, name: str, table: Table) -> None:
+        models = {row.model for row in table.rows}
+        for index, difference in enumerate(table.differs):
+            path = ("tables", name, "differs", index)
+            for key, names, known in (("tasks", difference.tasks, table.tasks), ("models", difference.models, models)):
+                for place, one in enumerate(names):
+                    self.known((*path, key, place), one, dict.fromkeys(known), f"{key[:-1]} of this table")
+
+    def figures(self, name: str, table: Table) -> None:
+        """Refuse names that nothing is published under, where the project has the published figures."""
+        known = published_names(self.root)
+        if table.published is None or not known:
+            return
+        self.known(("tables", name, "published"), table.published, known, "table of the published figures")
+        models, benchmarks = known[table.published]
+        for index, row in enumerate(table.rows):
+            if row.published is not None:
+                path = ("tables", name, "rows", index, "published")
+                self.known(path, row.published, dict.fromkeys(models), f"model of '{table.published}'")
+        for task in table.tasks:
+            benchmark = self.params.tasks[task].benchmark
+            if benchmark is not None:
+                place = ("tasks", task, "benchmark")
+                self.known(place, benchmark, dict.fromkeys(benchmarks), f"benchmark of '{table.published}'")
+
+    def fitting(self, name: str, model: str) -> Iterator[str]:
+        for index, task in enumerate(self.params.tables[name].tasks):
+            self.known(("tables", name, "tasks", index), task, self.params.tasks, "task")
+            yield task
+
+    def answer_fits(self, model: str, sampler: str | None) -> None:
+        root = root_architecture(self.params, model)
+        if root is None or sampler is None:
+            return
+        length = self.params.samplers[sampler].canvas.max_new_tokens
+        if length >= root.architecture.max_positions:
+            raise self.document.error(
+                ("samplers", sampler, "canvas", "max_new_tokens"),
+                f"{length} leaves no room for a prompt in the {root.architecture.max_positions} positions of "
+                f"checkpoint '{model}'; lower it",
+            )
