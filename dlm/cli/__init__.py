@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from dlm.cli.answering import infill
 from dlm.cli.verbs import VERBS
 from dlm.cli.verify import verify
 from dlm.errors import DlmError
@@ -23,7 +24,7 @@ def cli() -> None:
     """
 
 
-for verb in (*VERBS, verify):
+for verb in (*VERBS, infill, verify):
     cli.add_command(verb)
 
 

@@ -76,7 +76,7 @@ class DiffusionLM(TemplateLM):
         """Sample an answer to each request, the longest prompts first.
 
         Yields:
-            After each batch, the (index, generation) of its requests.
+            The (index, generation) of requests whenever some are done.
 
         Raises:
             SettingsError: a prompt leaves no room for the answer; names task, document and lengths. Nothing ran yet.
@@ -84,12 +84,9 @@ class DiffusionLM(TemplateLM):
         prompts = [self.tok_encode(request.prompt + self.response_prefix) for request in requests]
         for request, prompt in zip(requests, prompts, strict=True):
             self._check_fit(request, len(prompt), self._sampler.settings.canvas.max_new_tokens)
-        order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
-        for begin in range(0, len(order), self.execution.batch_size):
-            batch = order[begin : begin + self.execution.batch_size]
-            streams = [stream_of("generate", prompts[i], requests[i].repeat) for i in batch]
-            samples = self._sampler.sample([prompts[i] for i in batch], streams=streams)
-            yield list(zip(batch, map(self._generation, samples), strict=True))
+        streams = [stream_of("generate", p, request.repeat) for p, request in zip(prompts, requests, strict=True)]
+        for done in self._sampler.stream(prompts, streams):
+            yield [(index, self._generation(sample)) for index, sample in done.items()]
 
     def estimate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Estimate]]]:
         """Estimate the log-likelihood of each request's continuation.

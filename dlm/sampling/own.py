@@ -8,24 +8,22 @@ from typing import Any, TypeVar, get_args
 from dlm.errors import CheckpointError
 from dlm.models import Denoiser
 from dlm.settings import (
+    PRESETS,
     ApproximateCache,
     EndOfText,
-    EvenSelector,
     FullCanvas,
     GrowingCanvas,
     Guidance,
     Proposer,
     SamplerSettings,
-    ScheduleSelector,
     Selector,
+    preset,
 )
 
 T = TypeVar("T")
 
 _CANVASES: Mapping[str, type[FullCanvas | GrowingCanvas]] = {"full": FullCanvas, "growing": GrowingCanvas}
 _SELECTORS: Mapping[str, type[Selector]] = {selector.kind: selector for selector in get_args(Selector)}
-_BLOCK_SIZE = 32
-"""Block size of dLLM's block-diffusion checkpoints and sampler."""
 
 
 def default_settings(model: Denoiser) -> SamplerSettings:
@@ -54,17 +52,11 @@ def plain_settings(
     Raises:
         SettingsError: a number out of range, or numbers that contradict each other.
     """
-    proposer, steps = Proposer(temperature=temperature), max_new_tokens if steps is None else steps
+    changes = {"steps": max_new_tokens if steps is None else steps, "temperature": temperature}
     if model.conventions.objective != "bd3lm":
-        canvas = FullCanvas(max_new_tokens=max_new_tokens, block_size=block_size)
-        return SamplerSettings(canvas=canvas, proposer=proposer, selector=EvenSelector(steps=steps))
-    size = block_size or model.conventions.block_size or _BLOCK_SIZE
-    return SamplerSettings(
-        canvas=GrowingCanvas(max_new_tokens=max_new_tokens, block_size=size),
-        proposer=proposer,
-        selector=ScheduleSelector(steps=steps),
-        stop=EndOfText(),
-    )
+        return preset("llada", max_new_tokens=max_new_tokens, block_size=block_size, **changes)
+    size = block_size or model.conventions.block_size or PRESETS["bd3lm"]["block_size"]
+    return preset("bd3lm", max_new_tokens=max_new_tokens, block_size=size, **changes)
 
 
 def read_settings(stored: Mapping[str, Any]) -> SamplerSettings:

@@ -95,8 +95,20 @@ class Sampler:
             PromptError: a prompt is empty, out of the vocabulary, too long, or holds the mask token, or the model's
                 numbers for it are not finite. The message gives its index, the error the answers to the others.
         """
-        read = [read_prompt(self.model, self.settings.canvas, index, prompt) for index, prompt in enumerate(prompts)]
-        return self._all(self._keyed(read, streams), progress, watch)
+        return self._all(self._read(prompts, streams), progress, watch)
+
+    def stream(self, prompts: Sequence[Prompt], streams: Sequence[int] | None = None) -> Iterator[dict[int, Sample]]:
+        """Answer each prompt, the longest first; arguments and errors as for :meth:`sample`.
+
+        Yields:
+            The answers that have just been finished, by the index of their prompt.
+        """
+        problems: dict[int, str] = {}
+        for outcomes in self._fill_all(self._read(prompts, streams)):
+            problems |= {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, str)}
+            yield {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, Sample)}
+        if problems:
+            raise PromptError(problems, {})
 
     def infill(
         self,
@@ -147,6 +159,10 @@ class Sampler:
                 yield self._outcomes(state.take(leaving_B))
                 state, view = self._without(state, view, leaving_B)
 
+    def _read(self, prompts: Sequence[Prompt], streams: Sequence[int] | None) -> list[Row | str]:
+        canvas = self.settings.canvas
+        return self._keyed([read_prompt(self.model, canvas, *each) for each in enumerate(prompts)], streams)
+
     def _keyed(self, read: Sequence[Row | str], streams: Sequence[int] | None) -> list[Row | str]:
         if streams is None:
             return list(read)
@@ -160,10 +176,8 @@ class Sampler:
         progress: Callable[[int], None] | None,
         watch: Callable[[State], None] | None,
     ) -> list[Sample]:
-        outcomes: dict[int, Outcome] = {index: row for index, row in enumerate(read) if isinstance(row, str)}
-        # Neighbours in length share a batch, so little of it is padding.
-        rows = sorted((row for row in read if isinstance(row, Row)), key=lambda row: (len(row.tokens), row.index))
-        for done in self.fill(rows, watch):
+        outcomes: dict[int, Outcome] = {}
+        for done in self._fill_all(read, watch):
             outcomes |= done
             if progress:
                 progress(len(done))
@@ -172,6 +186,16 @@ class Sampler:
             problems = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, str)}
             raise PromptError(problems, samples)
         return list(samples.values())
+
+    def _fill_all(
+        self, read: Sequence[Row | str], watch: Callable[[State], None] | None = None
+    ) -> Iterator[dict[int, Outcome]]:
+        """Fill what could be read, and say what could not."""
+        if refused := {index: row for index, row in enumerate(read) if isinstance(row, str)}:
+            yield dict(refused)
+        # Neighbours in length share a batch, so little of it is padding; the longest first, lest memory ends late.
+        rows = sorted((row for row in read if isinstance(row, Row)), key=lambda row: (-len(row.tokens), row.index))
+        yield from self.fill(rows, watch)
 
     def _view(self) -> View:
         view, guidance = make_view(self.model, self.settings.canvas), self.settings.proposer.guidance

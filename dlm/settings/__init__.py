@@ -26,6 +26,7 @@ from dlm.settings.model import (
     TrainedCheckpoint,
 )
 from dlm.settings.objective import BD3LM, MDLM, MLM, Autoregressive, cart_parameter
+from dlm.settings.presets import PRESETS, preset
 from dlm.settings.recipe import LoRA, Muon, Recipe
 from dlm.settings.sampler import ExecutionSettings, LikelihoodSettings, SamplerSettings
 from dlm.settings.selecting import (
@@ -43,6 +44,7 @@ __all__ = [
     "BD3LM",
     "MDLM",
     "MLM",
+    "PRESETS",
     "PROBLEMS",
     "ApproximateCache",
     "Architecture",
@@ -89,4 +91,5 @@ __all__ = [
     "TrainedCheckpoint",
     "WordProblems",
     "cart_parameter",
+    "preset",
 ]

@@ -1,0 +1,46 @@
+"""A checkpoint asked at a terminal: `dlm infill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from doubles import small_denoiser
+
+from dlm.cli import cli
+from dlm.errors import SettingsError
+from dlm.models import save_denoiser
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("asked") / "model"
+    save_denoiser(small_denoiser(), folder, name="asked", made_from={})
+    return folder
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_blanks_are_filled(checkpoint: Path) -> None:
+    words = run("infill", "--model", str(checkpoint), "b [MASK] c [MASK*2] d", "--preset", "mdlm").split()
+    assert (words[0], words[-1]) == ("b", "d")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["infill", "--model", "m", "b c"], r"TEXT holds no blank; write \[MASK\]"),
+        (["infill", "--model", "m", "[MASK]", "--set", "steps=3"], "--set needs --preset NAME"),
+        (["infill", "--model", "m", "[MASK]", "--preset", "lada"], "did you mean 'llada'"),
+        (["infill", "--model", "m", "[MASK]", "--preset", "llada", "--set", "steps"], "expected KEY=VALUE"),
+        (["infill", "--model", "m", "[MASK]", "--preset", "llada", "--set", "steps=x"], "--set: "),
+    ],
+)
+def test_mistakes_end_in_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        CliRunner().invoke(cli, arguments, catch_exceptions=False)

@@ -1,0 +1,173 @@
+"""Mistakes: one clear error each; what a bad prompt does not touch is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from doubles import small_denoiser, with_conventions
+
+from dlm.errors import CheckpointError, SettingsError
+from dlm.models import Denoiser
+from dlm.sampling import PromptError, Sampler
+from dlm.settings import (
+    ApproximateCache,
+    EndOfText,
+    EvenSelector,
+    FactorSelector,
+    FloorSelector,
+    FullCanvas,
+    GrowingCanvas,
+    Guidance,
+    OriginSelector,
+    Proposer,
+    RemaskingSelector,
+    SamplerSettings,
+    ScheduleSelector,
+    ThresholdSelector,
+    preset,
+)
+
+LLADA = preset("llada", max_new_tokens=6)
+POISON = 23
+"""A token whose embedding is not a number."""
+
+
+def poisoned() -> Denoiser:
+    denoiser = small_denoiser()
+    denoiser.model.get_input_embeddings().weight.data[POISON] = float("nan")
+    return denoiser
+
+
+def test_bad_prompts_are_named_and_the_others_answered() -> None:
+    sampler = Sampler(small_denoiser(), LLADA)
+    with pytest.raises(PromptError, match=r"prompt 1 is empty.*\(and 1 more\); 2 others were answered") as caught:
+        sampler.sample([[4], [], [5, 6], [99]])
+    error = caught.value
+    assert error.problems[3] == "prompt 3 holds token id 99; ids go from 0 to 23"
+    assert {index: sample.tokens for index, sample in error.samples.items()} == {
+        index: sampler.sample([prompt])[0].tokens for index, prompt in ((0, [4]), (2, [5, 6]))
+    }
+
+
+@pytest.mark.parametrize("name", ["llada", "bd3lm", "fast-dllm-llada-dual", "remdm"])
+def test_numbers_that_are_not_finite_cost_their_own_prompt_only(name: str) -> None:
+    # Unlike the full table, unlike the output: the poisoned token is in one prompt alone.
+    denoiser, settings = poisoned(), preset(name, max_new_tokens=6, suppress_tokens=(POISON,))
+    prompts = [[4], [5, POISON], [6, 7], [8]]
+    with pytest.raises(
+        PromptError, match="prompt 1: model: the logits are not finite; the weights are damaged"
+    ) as caught:
+        Sampler(denoiser, settings, batch_size=3).sample(prompts)
+    expected = Sampler(small_denoiser(), settings).sample([[4], [6, 7], [8]])
+    assert [sample.tokens for sample in caught.value.samples.values()] == [sample.tokens for sample in expected]
+
+
+def test_answers_come_one_after_the_other() -> None:
+    sampler = Sampler(small_denoiser(), LLADA, batch_size=1)
+    done: list[int] = []
+    with pytest.raises(PromptError, match="prompt 1 is empty"):
+        for answers in sampler.stream([[4], [], [5, 6]]):
+            done += answers
+    assert done == [2, 0], "the longest first"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ([4, 5], r"prompt 0 holds no blank; put the mask token \(id 1\) where one is"),
+        ([], "prompt 0 holds no blank"),
+        ([1] * 65, "prompt 0 has 65 tokens; the model has 64 positions"),
+        ([1, 24], "prompt 0 holds token id 24"),
+    ],
+)
+def test_texts_that_cannot_be_infilled(text: list[int], message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        Sampler(small_denoiser(), LLADA).infill([text])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (preset("bd3lm", max_new_tokens=6), "infill needs a canvas of kind 'full'"),
+        (preset("llada", max_new_tokens=6, stop=EndOfText()), "stop does not apply to infill"),
+    ],
+)
+def test_settings_that_do_not_infill(settings: SamplerSettings, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Sampler(small_denoiser(), settings).infill([[4, 1]])
+
+
+def test_infilling_fills_the_blanks_and_nothing_else() -> None:
+    texts = [[1, 4, 1, 1, 9, 5], [7, 1], [8] * 5 + [1] * 9 + [3]]
+    for settings in (
+        LLADA,
+        preset("llada", max_new_tokens=6, block_size=2),
+        preset("fast-dllm-llada-prefix", max_new_tokens=6),
+    ):
+        samples = Sampler(small_denoiser(), settings).infill(texts)
+        for text, sample in zip(texts, samples, strict=True):
+            assert [token if given != 1 else 1 for given, token in zip(text, sample.tokens, strict=True)] == text
+            assert 1 not in sample.tokens
+            assert sample.tokens == Sampler(small_denoiser(), settings).infill([text])[0].tokens
+
+
+def test_guidance_needs_a_model_with_a_mask_token() -> None:
+    settings = preset("llada", max_new_tokens=6, guidance=Guidance(scale=1.0))
+    with pytest.raises(CheckpointError, match="is autoregressive and has no mask token"):
+        Sampler(with_conventions(small_denoiser(), mask_token_id=None, objective="ar"), settings)
+
+
+def chosen(selector: Any, **parts: Any) -> SamplerSettings:
+    canvas = parts.pop("canvas", FullCanvas(max_new_tokens=8, block_size=4))
+    return SamplerSettings(canvas=canvas, selector=selector, **parts)
+
+
+FIRST = FullCanvas(max_new_tokens=8, cache=ApproximateCache(kind="approximate_dual", first_pass="first_token"))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Proposer(top_p=1.0), "top_p must be above 0 and below 1, got 1.0"),
+        (lambda: Proposer(top_k=0), "top_k must be at least 1"),
+        (lambda: ThresholdSelector(threshold=1.5), "threshold must be from 0 to 1"),
+        (lambda: ThresholdSelector(threshold=0.5, most_steps=0), "most_steps must be at least 1"),
+        (lambda: FactorSelector(factor=0), "factor must be above 0"),
+        (lambda: FloorSelector(steps=4, epsilon=0), "epsilon must be above 0 and below 1"),
+        (lambda: OriginSelector(steps=0), "steps must be at least 1"),
+        (lambda: RemaskingSelector(steps=4, cap=2), "cap must be from 0 to 1"),
+        (lambda: chosen(ThresholdSelector(threshold=0.5), score="random"), "which score 'random' is not"),
+        (lambda: chosen(FactorSelector(factor=1), score="topk_margin"), "choose low_confidence"),
+        (lambda: chosen(OriginSelector(steps=4), score="random"), "commits by chance: remove score"),
+        (lambda: chosen(RemaskingSelector(steps=4), defer_tokens=(2,)), "commits by chance"),
+        (lambda: chosen(ThresholdSelector(threshold=0.5), score_temperature=1), "score_temperature does not apply"),
+        (lambda: chosen(EvenSelector(steps=8), score="random", score_of="proposer"), "do not apply to score 'random'"),
+        (lambda: chosen(FloorSelector(steps=1), canvas=FIRST), "takes one of a block's steps, and there is only one"),
+        (lambda: chosen(OriginSelector(steps=4), canvas=FIRST), "does not go with a selector of kind 'origin'"),
+        (lambda: preset("lada", max_new_tokens=8), "preset: unknown 'lada'; did you mean 'llada'"),
+        (lambda: preset("fast-dllm-llada", max_new_tokens=8, steps=4), "has no setting 'steps'"),
+        (lambda: preset("llada", max_new_tokens=8, temprature=1), "did you mean 'temperature'"),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_apply_cannot_be_written(build: Any, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        build()
+
+
+def test_a_selector_without_a_rule_is_named() -> None:
+    settings = SamplerSettings(canvas=GrowingCanvas(max_new_tokens=4, block_size=4), selector=object())  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="selector: no rule for object; register one"):
+        Sampler(small_denoiser(), settings).sample([[4]])
+
+
+def test_presets_read_as_they_were_written() -> None:
+    settings = preset("dream", max_new_tokens=32, steps=16, temperature=0.2, top_p=0.95)
+    assert settings == SamplerSettings(
+        canvas=FullCanvas(max_new_tokens=32),
+        proposer=Proposer(temperature=0.2, top_p=0.95),
+        score="negative_entropy",
+        score_of="proposer",
+        selector=FloorSelector(steps=16),
+    )
+    assert preset("mdlm", max_new_tokens=8).selector == ScheduleSelector(steps=8)
