@@ -1,4 +1,4 @@
-"""``dlm infill``: a checkpoint asked by a person at a terminal."""
+"""``dlm sample --prompt`` and ``dlm infill``: a checkpoint asked by a person at a terminal."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ def decoding_options(function: Any) -> Any:
         "--set", "changes", multiple=True, metavar="KEY=VALUE", help="A setting of the preset, e.g. max_new_tokens=64."
     )
     return preset(change(function))
+
+
+def answer(folder: Path, prompt: str, seed: int, preset: str | None, changes: Sequence[str]) -> str:
+    """Return a checkpoint's answer to a chat of one message."""
+    settings = _settings(preset, changes)
+    from dlm.models import load_denoiser
+    from dlm.sampling import Sampler
+
+    denoiser = load_denoiser(folder)
+    chat = [{"role": "user", "content": prompt}]
+    text = denoiser.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    return Sampler(denoiser, settings, seed=seed).sample([text])[0].text
 
 
 @click.command()

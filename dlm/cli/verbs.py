@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from dlm.cli.answering import answer, decoding_options
 from dlm.cli.common import (
     enter_project,
     is_first_process,
@@ -148,6 +149,7 @@ def convert(
 @click.option("--model", type=click.Path(path_type=Path), help="A checkpoint folder, with --prompt.")
 @click.option("--prompt", help="Answer this prompt and print the answer.")
 @click.option("--seed", default=0, show_default=True, help="Seed, with --prompt.")
+@decoding_options
 @click.option("--bundle", metavar="NUMBER", help="One bundle of NAME's tasks only, as execution.bundle divides them.")
 @pipeline_options
 def sample(
@@ -155,6 +157,8 @@ def sample(
     model: Path | None,
     prompt: str | None,
     seed: int,
+    preset: str | None,
+    changes: tuple[str, ...],
     bundle: str | None,
     scale: str,
     log: Path | None,
@@ -163,8 +167,10 @@ def sample(
     if prompt is not None:
         if model is None or name is not None or bundle is not None:
             raise click.UsageError("--prompt needs --model DIR, and neither NAME nor --bundle")
-        click.echo(_answer(model, prompt, seed))
+        click.echo(answer(model, prompt, seed, preset, changes))
         return
+    if preset is not None or changes:
+        raise click.UsageError("--preset and --set go with --prompt; NAME is sampled as its tables say")
     if name is None or model is not None:
         raise click.UsageError("give the NAME of a checkpoint, or --model DIR and --prompt TEXT")
     with pipeline(scale, log) as plan:
@@ -274,13 +280,3 @@ def _digest_of(folder: Path) -> str:
     from dlm.files import read_manifest
 
     return str(read_manifest(folder, verify=False)["digest"])
-
-
-def _answer(folder: Path, prompt: str, seed: int) -> str:
-    from dlm.models import load_denoiser
-    from dlm.sampling import Sampler
-
-    denoiser = load_denoiser(folder)
-    chat = [{"role": "user", "content": prompt}]
-    text = denoiser.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    return Sampler(denoiser, seed=seed).sample([text])[0].text

@@ -1,4 +1,4 @@
-"""A checkpoint asked at a terminal: `dlm infill`."""
+"""A checkpoint asked at a terminal: `dlm sample --prompt` and `dlm infill`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def run(*arguments: str) -> str:
     return done.output
 
 
+def test_a_prompt_is_answered_by_a_preset(checkpoint: Path) -> None:
+    asked = ("sample", "--model", str(checkpoint), "--prompt", "b c", "--preset", "llada", "--set", "max_new_tokens=6")
+    assert run(*asked) == run(*asked)
+    assert len(run(*asked, "--set", "suppress_tokens=[0, 2]").split()) == 6
+
+
 def test_blanks_are_filled(checkpoint: Path) -> None:
     words = run("infill", "--model", str(checkpoint), "b [MASK] c [MASK*2] d", "--preset", "mdlm").split()
     assert (words[0], words[-1]) == ("b", "d")
@@ -36,9 +42,9 @@ def test_blanks_are_filled(checkpoint: Path) -> None:
     [
         (["infill", "--model", "m", "b c"], r"TEXT holds no blank; write \[MASK\]"),
         (["infill", "--model", "m", "[MASK]", "--set", "steps=3"], "--set needs --preset NAME"),
-        (["infill", "--model", "m", "[MASK]", "--preset", "lada"], "did you mean 'llada'"),
-        (["infill", "--model", "m", "[MASK]", "--preset", "llada", "--set", "steps"], "expected KEY=VALUE"),
-        (["infill", "--model", "m", "[MASK]", "--preset", "llada", "--set", "steps=x"], "--set: "),
+        (["sample", "--model", "m", "--prompt", "b", "--preset", "lada"], "did you mean 'llada'"),
+        (["sample", "--model", "m", "--prompt", "b", "--preset", "llada", "--set", "steps"], "expected KEY=VALUE"),
+        (["sample", "--model", "m", "--prompt", "b", "--preset", "llada", "--set", "steps=x"], "--set: "),
     ],
 )
 def test_mistakes_end_in_one_line(arguments: list[str], message: str) -> None:
