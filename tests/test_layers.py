@@ -29,6 +29,7 @@ OUTSIDE = {
     "data": PLAN | DATA,
     "diffusion": {"torch"},
     "models": CORE | {"safetensors"},
+    "likelihood": {"torch"},
     "sampling": CORE | {"safetensors"},
     "verification": CORE | {"numpy", "safetensors"},
     "training": CORE | PLAN | DATA | {"accelerate", "peft", "safetensors"},
@@ -55,6 +56,7 @@ ALONE = {
     "params": PLAN,
     "diffusion": {"torch"},
     "models": CORE,
+    "likelihood": {"torch"},
     "sampling": CORE,
     "cli": PLAN | {"click", "rich"},
 }

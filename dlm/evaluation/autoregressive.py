@@ -12,9 +12,9 @@ from lm_eval.models.huggingface import HFLM
 
 from dlm.errors import SettingsError
 from dlm.evaluation.execution import execution_content
-from dlm.evaluation.likelihood import Estimate
 from dlm.evaluation.lm import Generation
 from dlm.evaluation.request import Request
+from dlm.likelihood import Estimate
 from dlm.models import Denoiser
 from dlm.settings import ExecutionSettings, GreedySettings
 
@@ -55,22 +55,34 @@ class AutoregressiveLM:
     def estimate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Estimate]]]:
         """Score each request's continuation; yield (index, estimate) after each batch. These are exact.
 
+        A whole text is scored in ``HFLM``'s own windows, a pass each.
+
         Raises:
             SettingsError: context and continuation exceed the model's positions.
         """
         pairs = [(request.prompt + self.response_prefix, request.continuation or "") for request in requests]
         for request, (context, continuation) in zip(requests, pairs, strict=True):
-            self._check_fit(request, len(self._lm.tok_encode(context + continuation)), 0)
+            if not request.rolling:
+                self._check_fit(request, len(self._lm.tok_encode(context + continuation)), 0)
         for batch in _batches(range(len(pairs)), self.execution.batch_size):
             began = time.perf_counter()
-            found = self._lm.loglikelihood(
-                [_instance("loglikelihood", pairs[index]) for index in batch], disable_tqdm=True
-            )
+            found = [*self._score([pairs[index] for index in batch], requests[batch[0]].rolling)]
             seconds = (time.perf_counter() - began) / len(batch)
             yield [
-                (index, Estimate(loglikelihood=value, stderr=0.0, greedy=greedy, forward_passes=1, seconds=seconds))
-                for index, (value, greedy) in zip(batch, found, strict=True)
+                (index, Estimate(value, 0.0, greedy, passes, seconds))
+                for index, (value, greedy, passes) in zip(batch, found, strict=True)
             ]
+
+    def _score(self, pairs: Sequence[tuple[str, str]], rolling: bool) -> Iterator[tuple[float, bool, int]]:
+        """Yield log-likelihood, whether greedy decoding gives the text (False for whole texts), and forward passes."""
+        if rolling:
+            texts = [_instance("loglikelihood_rolling", (text,)) for _, text in pairs]
+            for (_, text), value in zip(pairs, self._lm.loglikelihood_rolling(texts, disable_tqdm=True), strict=True):
+                yield value, False, -(-len(self._lm.tok_encode(text)) // self._lm.max_length)
+        else:
+            asked = [_instance("loglikelihood", pair) for pair in pairs]
+            for value, greedy in self._lm.loglikelihood(asked, disable_tqdm=True):
+                yield value, greedy, 1
 
     def execution_content(self) -> dict[str, Any]:
         """Describe how the model is run."""

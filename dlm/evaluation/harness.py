@@ -25,6 +25,7 @@ from dlm.errors import SettingsError, SetupError, did_you_mean
 from dlm.evaluation.request import document_id
 from dlm.files import digest
 from dlm.params.task_files import FOLDER, LOCAL
+from dlm.settings import LikelihoodSettings
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
@@ -212,10 +213,11 @@ def _check(tasks: TaskDict, cell: Cell) -> None:
             raise SettingsError(_unsafe(cell))
         if shots and task.get_config("num_fewshot") == 0:
             raise SettingsError(f"task '{cell.task}': lm-eval's '{name}' takes no shots; set num_fewshot: 0")
-        if task.OUTPUT_TYPE == "loglikelihood" and cell.task_settings.metric == "acc":
+        unknown = isinstance(cell.likelihood, LikelihoodSettings) and cell.likelihood.greedy == "none"
+        if task.OUTPUT_TYPE == "loglikelihood" and cell.task_settings.metric == "acc" and unknown:
             raise SettingsError(
-                f"task '{cell.task}': accuracy of lm-eval's '{name}' asks whether a greedy decoder gives the answer, "
-                "which is not supported yet; choose another task"
+                f"task '{cell.task}': accuracy of lm-eval's '{name}' asks whether a greedy decoder gives the answer; "
+                "set likelihood.greedy to one_step or decode"
             )
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
-from dlm.errors import DataError, DlmError, SettingsError, did_you_mean
+from dlm.errors import CheckpointError, DataError, SettingsError, did_you_mean
 from dlm.evaluation.chat import Chat
 from dlm.evaluation.execution import execution_content
-from dlm.evaluation.likelihood import Answer, Estimate, estimate
 from dlm.evaluation.request import Request, cut, requests_of, stream_of
-from dlm.models import Denoiser, load_denoiser
+from dlm.likelihood import Answer, Estimate, combine, estimate, windows
+from dlm.models import Denoiser, load_denoiser, require_pair_masks
 from dlm.sampling import Sample, Sampler, plain_settings
-from dlm.settings import ExecutionSettings, LikelihoodSettings, SamplerSettings
+from dlm.settings import DreamMasks, ExecutionSettings, LikelihoodSettings, SamplerSettings
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class DiffusionLM(TemplateLM):
             yield [(index, self._generation(sample)) for index, sample in done.items()]
 
     def estimate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Estimate]]]:
-        """Estimate the log-likelihood of each request's continuation.
+        """Estimate the log-likelihood of each request's continuation; of a whole text, the sum over its windows.
 
         Yields:
             After each batch, the (index, estimate) of the requests that it completed.
@@ -98,10 +99,11 @@ class DiffusionLM(TemplateLM):
             DataError: a continuation has no tokens of its own.
             SettingsError: context and continuation exceed the model's positions. Nothing ran yet.
         """
-        answers = [self._answer(request) for request in requests]
-        for request, answer in zip(requests, answers, strict=True):
-            self._check_fit(request, len(answer.context), len(answer.tokens))
-        return self._estimate(answers)
+        parts = [self._windows(request) if request.rolling else [self._answer(request)] for request in requests]
+        for request, answers in zip(requests, parts, strict=True):
+            for answer in answers:
+                self._check_fit(request, len(answer.context), answer.length - len(answer.context))
+        return self._whole(parts)
 
     def execution_content(self) -> dict[str, Any]:
         """Describe how the model is run: what is not meant to change a result and yet may change its bits."""
@@ -113,17 +115,44 @@ class DiffusionLM(TemplateLM):
         response = self.response_prefix + sample.text
         return Generation(response, length, sample.stopped, sample.forward_passes, sample.seconds)
 
+    def _whole(self, parts: Sequence[Sequence[Answer]]) -> Iterator[list[tuple[int, Estimate]]]:
+        """Estimate all parts together; yield each whole when its last part is known."""
+        places = [index for index, answers in enumerate(parts) for _ in answers]
+        known: list[list[Estimate]] = [[] for _ in parts]
+        for batch in self._estimate([answer for answers in parts for answer in answers]):
+            for place, found in batch:
+                known[places[place]].append(found)
+            touched = dict.fromkeys(places[place] for place, _ in batch)
+            yield [(index, combine(known[index])) for index in touched if len(known[index]) == len(parts[index])]
+
     def _estimate(self, answers: Sequence[Answer]) -> Iterator[list[tuple[int, Estimate]]]:
+        conventions, settings = self.denoiser.conventions, self.likelihood_settings
+        blocks = conventions.block_size if conventions.objective == "bd3lm" else None
+        if blocks is not None:
+            require_pair_masks(self.denoiser, "a likelihood by blocks")
+            if isinstance(settings.masks, DreamMasks):
+                raise SettingsError("likelihood masks of kind 'dream' are of whole answers, this model's are of blocks")
         return estimate(
-            self.denoiser, answers, self.likelihood_settings, seed=self.seed, batch_size=self.execution.batch_size
+            self.denoiser, answers, settings, seed=self.seed, batch_size=self.execution.batch_size, block_size=blocks
         )
 
     def _answer(self, request: Request) -> Answer:
         context, continuation = request.prompt + self.response_prefix, request.continuation or ""
         before, tokens = self._split(context, continuation)
-        if not tokens:
-            raise DataError(f"{request.where}: continuation {continuation!r} adds no token to its context")
-        return Answer(tuple(before), tuple(tokens))
+        begin = [self.prefix_token_id] if self.likelihood_settings.begin_token and context else []
+        _check_some(request, tokens)
+        return Answer((*begin, *before), tuple(tokens), self._after)
+
+    def _windows(self, request: Request) -> list[Answer]:
+        tokens = self.tok_encode(request.continuation or "")
+        _check_some(request, tokens)
+        parts = windows(tokens, self.prefix_token_id, self.denoiser.max_positions - len(self._after))
+        return [dataclasses.replace(part, after=self._after) for part in parts]
+
+    @property
+    def _after(self) -> tuple[int, ...]:
+        """What stands behind every answer: Dream's end token."""
+        return (self.eot_token_id,) if isinstance(self.likelihood_settings.masks, DreamMasks) else ()
 
     def _split(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """Encode context and continuation together and part the tokens.
@@ -159,10 +188,8 @@ class DiffusionLM(TemplateLM):
         return answers
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """Estimate each continuation's log-likelihood, in nats; the flag is known for one-token answers only."""
-        asked = requests_of(requests)
-        found = dict(pair for batch in self.estimate(asked) for pair in batch)
-        return [(found[index].loglikelihood, found[index].greedy) for index in range(len(asked))]
+        """Estimate each continuation's log-likelihood, in nats; what the flag says is the `greedy` setting's choice."""
+        return [(found.loglikelihood, found.greedy) for found in self._in_order(requests)]
 
     def _loglikelihood_tokens(
         self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
@@ -171,9 +198,17 @@ class DiffusionLM(TemplateLM):
         found = dict(pair for batch in self._estimate(answers) for pair in batch)
         return [(found[index].loglikelihood, found[index].greedy) for index in range(len(requests))]
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
-        """Refuse: perplexity tasks are not supported yet."""
-        refuse_rolling(requests)
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """Estimate each text's log-likelihood, in nats: a lower bound, the sum of its windows' (`dlm.likelihood`).
+
+        So a perplexity made of it is, up to its Monte-Carlo error, an upper bound of the model's. A window and the
+        token before it fill the model's positions.
+        """
+        return [found.loglikelihood for found in self._in_order(requests)]
+
+    def _in_order(self, requests: list[Instance]) -> list[Estimate]:
+        found = dict(pair for batch in self.estimate(requests_of(requests)) for pair in batch)
+        return [found[index] for index in range(len(requests))]
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Render a chat with the checkpoint's template."""
@@ -186,13 +221,18 @@ class DiffusionLM(TemplateLM):
 
     @property
     def eot_token_id(self) -> int:
-        """End-of-sequence token."""
-        return int(self.denoiser.tokenizer.eos_token_id)
+        """End-of-sequence token; an encoder's separator."""
+        tokenizer = self.denoiser.tokenizer
+        end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+        if end is None:
+            raise CheckpointError("the tokenizer has neither an end-of-sequence token nor a separator; give it one")
+        return int(end)
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands before a continuation without context: begin of sequence, or end where there is no such token."""
-        begin = self.denoiser.tokenizer.bos_token_id
+        """What stands before a continuation without context: begin of sequence, an encoder's first token, the end."""
+        tokenizer = self.denoiser.tokenizer
+        begin = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         return self.eot_token_id if begin is None else int(begin)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
@@ -233,17 +273,24 @@ class DiffusionLM(TemplateLM):
         return cls(
             denoiser,
             sampler=_sampler(denoiser, arguments),
-            likelihood=LikelihoodSettings(**_some(arguments, "samples")),
+            likelihood=LikelihoodSettings(**_some(arguments, *_LIKELIHOOD_ARGUMENTS)),
             execution=execution,
             **_some(arguments, "seed", "response_prefix"),
         )
 
 
 _SAMPLER_ARGUMENTS = ("max_new_tokens", "block_size", "steps", "temperature")
+_LIKELIHOOD_ARGUMENTS = ("samples", "guidance_scale", "greedy", "begin_token")
 _ARGUMENTS = (
-    *("pretrained", "batch_size", "dtype", "device", "threads", "samples", "seed", "response_prefix"),
+    *("pretrained", "batch_size", "dtype", "device", "threads", "seed", "response_prefix"),
+    *_LIKELIHOOD_ARGUMENTS,
     *_SAMPLER_ARGUMENTS,
 )
+
+
+def _check_some(request: Request, tokens: Sequence[int]) -> None:
+    if not tokens:
+        raise DataError(f"{request.where}: continuation {request.continuation!r} adds no token to its context")
 
 
 def _some(arguments: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -253,9 +300,3 @@ def _some(arguments: Mapping[str, Any], *names: str) -> dict[str, Any]:
 def _sampler(denoiser: Denoiser, arguments: Mapping[str, Any]) -> SamplerSettings | None:
     given = _some(arguments, *_SAMPLER_ARGUMENTS)
     return plain_settings(denoiser, **given) if given else None
-
-
-def refuse_rolling(requests: Sequence[Instance]) -> NoReturn:
-    """Say that perplexity tasks cannot be run."""
-    task = requests[0].task_name if requests else "?"
-    raise DlmError(f"task '{task}': rolling log-likelihood (perplexity) is not supported yet; leave the task out")

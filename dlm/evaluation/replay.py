@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from dlm.errors import DataError, DlmError, SettingsError
+from dlm.errors import DataError, SettingsError
 from dlm.evaluation.chat import Chat
 from dlm.evaluation.records import RecordStore
 from dlm.evaluation.request import Request, cut, requests_of
@@ -20,8 +20,8 @@ from dlm.files import digest
 from dlm.progress import Progress
 
 if TYPE_CHECKING:
-    from dlm.evaluation.likelihood import Estimate
     from dlm.evaluation.lm import Generation
+    from dlm.likelihood import Estimate
     from dlm.params import Cell
 
 Used = tuple[Request, dict[str, Any]]
@@ -76,11 +76,9 @@ class RecordedLM(LM):
         """Answer from records, estimating what is missing."""
         return [(record["loglikelihood"], record["greedy"]) for _, record in self._records(requests)]
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
-        """Refuse: perplexity tasks are not supported yet."""
-        raise DlmError(
-            f"task '{self.cell.task}': rolling log-likelihood (perplexity) is not supported yet; leave the task out"
-        )
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """Answer from records, estimating what is missing."""
+        return [record["loglikelihood"] for _, record in self._records(requests)]
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Render a chat with the checkpoint's template."""

@@ -31,6 +31,8 @@ class Request:
     """The rendered prompt, response prefix excluded."""
     continuation: str | None = None
     """The text whose likelihood is asked; None: an answer is sampled."""
+    rolling: bool = False
+    """The continuation is a whole text, with nothing before it, of any length (perplexity)."""
     until: tuple[str, ...] = ()
     """Texts at the first of which a sampled answer is cut."""
 
@@ -68,7 +70,8 @@ def requests_of(instances: Sequence[Instance]) -> list[Request]:
 
 
 def _request(instance: Instance, repeat: int) -> Request:
-    prompt, second = instance.args[0], instance.args[1]
+    rolling = instance.request_type == "loglikelihood_rolling"
+    prompt, second = ("", *instance.args) if rolling else instance.args
     generating = isinstance(second, dict)
     return Request(
         task=str(instance.task_name),
@@ -78,6 +81,7 @@ def _request(instance: Instance, repeat: int) -> Request:
         repeat=repeat,
         prompt=prompt,
         continuation=None if generating else second,
+        rolling=rolling,
         until=_texts(second.get("until")) if generating else (),
     )
 

@@ -186,21 +186,9 @@ class _Checker:
             tasks = list(self.fitting(name, row.model))
             self.row_samplers(path[:-1], row, table)
             for task in tasks:
-                self.scorable(path, row.model, task)
                 self.answer_fits(row.model, row.samplers.get(task, self.params.tasks[task].sampler))
         self.differences(name, table)
         self.figures(name, table)
-
-    def scorable(self, path: PathKey, model: str, task: str) -> None:
-        """Refuse a likelihood of a block diffusion model: the estimate knows the whole-canvas view only."""
-        entry = self.params.checkpoints[model]
-        trained_by = self.params.recipes[entry.recipe].objective.kind if isinstance(entry, TrainedCheckpoint) else None
-        if trained_by == "bd3lm" and self.params.tasks[task].output == "likelihood":
-            raise self.document.error(
-                path,
-                f"'{model}' is trained by objective 'bd3lm', whose likelihoods are not supported; take task '{task}' "
-                "out of this table, or the row",
-            )
 
     def row_samplers(self, path: PathKey, row: TableRow, table: Table) -> None:
         for task, sampler in row.samplers.items():

@@ -18,17 +18,17 @@ import dlm
 ROOMS = {
     "data": ("data",),
     "checkpoints": ("data/prepare.py", "data/lazy.py", "diffusion", "models", "settings/objective.py", "training"),
-    "responses": ("data", "diffusion", "models", "sampling", "settings/decoding.py", "evaluation"),
+    "responses": ("data", "diffusion", "likelihood", "models", "sampling", "settings/decoding.py", "evaluation"),
     "scores": ("data", "evaluation"),
     "tables": ("analysis",),
     # What decides the answer to a prompt: responses recorded by other code than this are not kept.
     "answers": (
         "diffusion",
+        "likelihood",
         "models",
         "sampling",
         "settings/decoding.py",
         "evaluation/autoregressive.py",
-        "evaluation/likelihood.py",
         "evaluation/lm.py",
         "evaluation/replay.py",
         "evaluation/request.py",

@@ -17,6 +17,7 @@ from dlm.settings.data import (
 )
 from dlm.settings.decoding import ApproximateCache, EndOfText, FullCanvas, GrowingCanvas, Guidance, Proposer
 from dlm.settings.evaluation import Difference, Table, TableRow, Task
+from dlm.settings.likelihood import DreamMasks, LikelihoodSettings, LLaDAMasks, StratifiedMasks
 from dlm.settings.model import (
     Architecture,
     CheckpointSettings,
@@ -28,7 +29,7 @@ from dlm.settings.model import (
 from dlm.settings.objective import BD3LM, MDLM, MLM, Autoregressive, cart_parameter
 from dlm.settings.presets import PRESETS, preset
 from dlm.settings.recipe import LoRA, Muon, Recipe
-from dlm.settings.sampler import ExecutionSettings, LikelihoodSettings, SamplerSettings
+from dlm.settings.sampler import ExecutionSettings, SamplerSettings
 from dlm.settings.selecting import (
     EvenSelector,
     FactorSelector,
@@ -54,6 +55,7 @@ __all__ = [
     "Countdown",
     "DataSettings",
     "Difference",
+    "DreamMasks",
     "EndOfText",
     "EvenSelector",
     "ExactLikelihood",
@@ -69,6 +71,7 @@ __all__ = [
     "Guidance",
     "HubCheckpoint",
     "HubDataset",
+    "LLaDAMasks",
     "LikelihoodSettings",
     "LoRA",
     "Muon",
@@ -82,6 +85,7 @@ __all__ = [
     "ScheduleSelector",
     "Scratch",
     "Selector",
+    "StratifiedMasks",
     "Sudoku",
     "Table",
     "TableRow",

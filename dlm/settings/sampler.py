@@ -1,4 +1,4 @@
-"""What a sampler and an estimate of likelihoods can be told, and how a model is run."""
+"""What a sampler can be told, and how a model is run."""
 
 from __future__ import annotations
 
@@ -102,18 +102,6 @@ class SamplerSettings:
             raise SettingsError(f"steps {steps} is not a multiple of the {blocks} blocks; choose {blocks} x n")
         if steps > length:
             raise SettingsError(f"steps {steps} exceeds max_new_tokens {length}; a step commits at least one token")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LikelihoodSettings:
-    """Monte-Carlo bound on the log-likelihood of an answer (LLaDA, arXiv 2502.09992, eq. 6)."""
-
-    __pydantic_config__ = _STRICT
-    samples: int = 32
-    """Random maskings per answer (>= 1)."""
-
-    def __post_init__(self) -> None:
-        at_least("samples", self.samples, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dlm.errors import DataError, DlmError
 from dlm.settings.checks import one_of
-from dlm.verification import forward, loss, masks, sampling, schedules
+from dlm.verification import forward, likelihood, loss, masks, sampling, schedules
 from dlm.verification.cases import KINDS, Case, read_cases
 from dlm.verification.checkpoints import Checkpoints
 from dlm.verification.fields import Malformed
@@ -19,12 +19,13 @@ Runner = Callable[[Case, Checkpoints], Iterator[str]]
 
 RUNNERS: dict[str, Runner] = {
     "forward": forward.check,
+    "likelihood": likelihood.check,
     "loss": loss.check,
     "masks": masks.check,
     "sampling": sampling.check,
     "schedules": schedules.check,
 }
-"""What checks a case of each kind, a line for each thing that differs; a case of a kind without one has failed."""
+"""What checks a case of each kind, a line for each thing that differs."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,10 @@ def run_cases(cases: Sequence[Case], checkpoints: Checkpoints, usual: Mapping[st
 
 def _run_file(cases: Sequence[Case], checkpoints: Checkpoints, usual: Mapping[str, str]) -> list[Outcome]:
     problems = [list(_run_case(case, checkpoints)) for case in cases]
-    if cases[0].kind in RUNNERS:
-        for number, case in enumerate(cases):
-            problems[number] += check_versions(case, usual)
-        for number, problem in check_ids(cases):
-            problems[number].append(problem)
+    for number, case in enumerate(cases):
+        problems[number] += check_versions(case, usual)
+    for number, problem in check_ids(cases):
+        problems[number].append(problem)
     if cases[0].kind == "schedules":
         failed = {number for number, found in enumerate(problems) if found}
         for number, problem in schedules.check_together(cases, failed):
@@ -106,8 +106,6 @@ def _run_file(cases: Sequence[Case], checkpoints: Checkpoints, usual: Mapping[st
 def _run_case(case: Case, checkpoints: Checkpoints) -> Iterator[str]:
     if case.unreadable:
         yield case.unreadable
-    elif case.kind not in RUNNERS:
-        yield "kind not supported yet"
     else:
         try:
             yield from RUNNERS[case.kind](case, checkpoints)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -90,3 +91,17 @@ def test_a_prompt_without_room_is_refused_not_cut(model: Denoiser) -> None:
 
 def test_how_it_was_run_is_told(model: Denoiser) -> None:
     assert wrapped(model).execution_content()["batch_size"] == 4
+
+
+def test_a_whole_text_of_any_length_is_scored(model: Denoiser) -> None:
+    """Each token given those before it, the first given what `HFLM` puts there; windows are of the model's length."""
+    lm = wrapped(model, prefix=" not used")
+    text = " ".join("abcdefghij"[place % 10] for place in range(70))
+    requests = [dataclasses.replace(asked("", index, each), rolling=True) for index, each in enumerate(["a b c", text])]
+    found = dict(pair for batch in lm.estimate(requests) for pair in batch)
+    tokens = [lm._lm.prefix_token_id, *model.tokenizer.encode("a b c", add_special_tokens=False)]
+    logs = model.model(torch.tensor([tokens])).logits[0].log_softmax(-1).detach()
+    expected = sum(float(logs[place - 1, tokens[place]]) for place in range(1, 4))
+    assert found[0].loglikelihood == pytest.approx(expected, abs=1e-3)
+    assert [found[index].forward_passes for index in (0, 1)] == [1, 2]
+    assert found[1].loglikelihood < found[0].loglikelihood

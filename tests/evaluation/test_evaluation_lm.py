@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from evaluation_examples import (
     EXECUTION,
     SAMPLER,
     WARM,
+    byte_tokenizer,
     cell,
     save_checkpoint,
     save_documents,
@@ -20,12 +22,15 @@ from evaluation_examples import (
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
 
-from dlm.errors import CheckpointError, DataError, DlmError, SettingsError
+from dlm.errors import CheckpointError, DataError, SettingsError
 from dlm.evaluation.chat import Chat, load_tokenizer
 from dlm.evaluation.harness import load_tasks, run
 from dlm.evaluation.lm import DiffusionLM
+from dlm.evaluation.request import requests_of
+from dlm.likelihood import Answer, windows
+from dlm.models import Denoiser
 from dlm.sampling import Sampler
-from dlm.settings import ExecutionSettings, LikelihoodSettings
+from dlm.settings import DreamMasks, ExecutionSettings, LikelihoodSettings
 
 PROMPTS = ["one", "a much longer prompt than the others", "three", "x", "yy"]
 
@@ -127,9 +132,82 @@ def test_what_does_not_fit_is_refused_with_task_document_and_lengths(denoiser):
     assert len(model(denoiser).generate_until(generate(["p" * 120]))) == 1
 
 
-def test_perplexity_is_refused(denoiser):
-    with pytest.raises(DlmError, match=r"task 't': rolling log-likelihood .* not supported yet"):
-        model(denoiser).loglikelihood_rolling([Instance("loglikelihood_rolling", {}, ("text",), 0, ("t", 0, 1))])
+def texts(*strings: str) -> list[Instance]:
+    return [Instance("loglikelihood_rolling", {}, (string,), 0, ("t", i, 1)) for i, string in enumerate(strings)]
+
+
+def test_a_text_is_a_continuation_of_nothing(denoiser):
+    lm = model(denoiser, response_prefix="<r>")
+    found = lm.loglikelihood_rolling(texts("to be", "or not"))
+    plain = model(denoiser).loglikelihood(choose(("", "to be"), ("", "or not")))
+    assert found == pytest.approx([value for value, _ in plain], abs=1e-6)
+
+
+def test_a_text_longer_than_the_model_is_the_sum_of_its_windows(denoiser):
+    lm = model(denoiser)
+    text = "".join(chr(ord("a") + i % 26) for i in range(300))
+    parts = windows(lm.tok_encode(text), lm.prefix_token_id, 128)
+    assert [len(part.tokens) for part in parts] == [127, 127, 46]
+    found = [one for batch in lm._estimate(parts) for _, one in batch]
+    (whole,) = lm._in_order(texts(text))
+    assert whole.loglikelihood == pytest.approx(math.fsum(one.loglikelihood for one in found), abs=1e-6)
+    assert whole.stderr == pytest.approx(math.hypot(*(one.stderr for one in found)), abs=1e-6)
+    assert whole.forward_passes == 3 * 3
+    with pytest.raises(DataError, match="task 't', document '0': continuation '' adds no token"):
+        lm.loglikelihood_rolling(texts(""))
+
+
+def test_the_perplexity_of_short_texts_is_within_its_standard_error(denoiser):
+    """Against the bound by enumeration: texts of 8 bytes have 255 maskings, here 64 are drawn."""
+    strings = ["a tiny t", "xt of 8 ", "ytes. ok"]
+    exact = model(denoiser, 32, likelihood=LikelihoodSettings(samples=255))
+    drawn = model(denoiser, 32, likelihood=LikelihoodSettings(samples=64))
+    expected, found = (list(lm._in_order(texts(*strings))) for lm in (exact, drawn))
+    assert [one.stderr for one in expected] == [0.0] * 3
+    nats, wanted = (math.fsum(one.loglikelihood for one in each) / 24 for each in (found, expected))
+    error = math.hypot(*(one.stderr for one in found)) / 24
+    assert 0 < error < 1
+    assert abs(nats - wanted) < 3 * error
+    assert math.exp(-nats) == pytest.approx(math.exp(-wanted), rel=4 * error)
+
+
+def test_block_diffusion_is_scored_block_by_block():
+    made = tiny_denoiser()
+    blocks = Denoiser(
+        made.model, made.tokenizer, dataclasses.replace(made.conventions, objective="bd3lm", block_size=1)
+    )
+    settings = LikelihoodSettings(samples=1)
+    ((found, _),) = model(blocks, likelihood=settings).loglikelihood(choose(("ask", "abc")))
+    left_to_right = [("ask", "a"), ("aska", "b"), ("askab", "c")]
+    parts = model(blocks, likelihood=settings).loglikelihood(choose(*left_to_right))
+    assert found == pytest.approx(math.fsum(value for value, _ in parts), abs=1e-4)
+    with pytest.raises(SettingsError, match="'dream' are of whole answers"):
+        dream = LikelihoodSettings(samples=4, masks=DreamMasks(batch_size=4))
+        model(blocks, likelihood=dream).loglikelihood(choose(("ask", "abc")))
+
+
+def test_what_dreams_rule_puts_around_an_answer(denoiser):
+    settings = LikelihoodSettings(samples=4, masks=DreamMasks(batch_size=4), begin_token=True)
+    lm = model(denoiser, likelihood=settings)
+    (request,) = requests_of(choose(("ask", "ab")))
+    end = denoiser.tokenizer.eos_token_id
+    assert lm._answer(request) == Answer((end, *lm.tok_encode("ask")), tuple(lm.tok_encode("ab")), (end,))
+    (request,) = requests_of(choose(("", "ab")))
+    assert lm._answer(request).context == (end,)
+    with pytest.raises(SettingsError, match="an answer of 3 exceed the model's 128"):
+        lm.loglikelihood(choose(("p" * 125, "ab")))
+    assert len(lm.loglikelihood_rolling(texts("p" * 200))) == 1
+
+
+def test_an_encoders_own_tokens_stand_before_and_behind(denoiser):
+    tokenizer = byte_tokenizer()
+    tokenizer.eos_token = None
+    tokenizer.cls_token, tokenizer.sep_token = "<|im_start|>", "<|im_end|>"
+    lm = model(Denoiser(denoiser.model, tokenizer, denoiser.conventions))
+    assert (lm.prefix_token_id, lm.eot_token_id) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
+    tokenizer.sep_token = None
+    with pytest.raises(CheckpointError, match="neither an end-of-sequence token nor a separator"):
+        _ = lm.eot_token_id
 
 
 def test_an_answers_length_is_that_before_its_stop_token(denoiser):

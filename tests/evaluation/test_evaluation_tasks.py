@@ -24,7 +24,7 @@ from dlm.evaluation.harness import config_digest, load_tasks, read_outcome, run
 from dlm.evaluation.request import requests_of
 from dlm.files import write_jsonl
 from dlm.params.task_files import FOLDER, own_tasks
-from dlm.settings import GeneratedProblems, ProblemSettings
+from dlm.settings import GeneratedProblems, LikelihoodSettings, ProblemSettings
 
 
 class CannedLM(LM):
@@ -368,11 +368,15 @@ def test_the_generators_own_answers_are_right(name, tmp_path):
     ("output", "shots", "changes", "message"),
     [
         ("generate_until", 0, {"num_fewshot": 2}, "lm-eval's 'stock' takes no shots; set num_fewshot: 0"),
-        ("loglikelihood", None, {"metric": "acc"}, "greedy decoder .* not supported yet"),
+        ("loglikelihood", None, {"metric": "acc"}, "greedy decoder .* set likelihood.greedy to one_step"),
     ],
 )
 def test_what_lm_eval_would_ignore_or_answer_wrongly_is_refused(output, shots, changes, message):
     metrics = dict.fromkeys(("acc", "exact_match"))
     task = SimpleNamespace(OUTPUT_TYPE=output, get_config={"num_fewshot": shots}.get, aggregation=lambda: metrics)
+    asked = dataclasses.replace(with_settings("words", **changes), likelihood=LikelihoodSettings())
     with pytest.raises(SettingsError, match=message):
-        harness._check({"tasks": {"stock": task}}, with_settings("words", **changes))  # type: ignore[dict-item]
+        harness._check({"tasks": {"stock": task}}, asked)  # type: ignore[dict-item]
+    if output == "loglikelihood":
+        decoded = dataclasses.replace(asked, likelihood=LikelihoodSettings(greedy="decode"))
+        harness._check({"tasks": {"stock": task}}, decoded)  # type: ignore[dict-item]

@@ -78,6 +78,7 @@ def package(tmp_path: Path, repository: Path) -> Path:
         ("training/trainer.py", {"checkpoints"}),
         ("models/denoiser.py", {"checkpoints", "responses", "answers"}),
         ("sampling/sampler.py", {"responses", "answers"}),
+        ("likelihood/maskings.py", {"responses", "answers"}),
         ("evaluation/metrics.py", {"responses", "scores"}),
         ("evaluation/lm.py", {"responses", "scores", "answers"}),
         ("evaluation/request.py", {"responses", "scores", "answers"}),

@@ -291,16 +291,6 @@ def test_a_part_is_no_scale(project: Path) -> None:
     assert "unknown scale 'paper/training'" in refusal(project, "paper/training")
 
 
-def test_a_likelihood_of_a_block_diffusion_model_is_refused(project: Path) -> None:
-    edit(project, "mmlu_a2d, mmlu_pro, humaneval_a2d", "mmlu, mmlu_pro, humaneval_a2d", "paper")
-    edit(project, "        tasks: [mmlu_a2d]\n", "        tasks: [mmlu]\n", "paper")
-    edit(project, "          mmlu_a2d: bd3lm_3\n", "", "paper")
-    assert (
-        "tables.table3.rows[1].model: 'qwen3-0.6b-bd3lm' is trained by objective 'bd3lm', whose likelihoods are not "
-        "supported; take task 'mmlu' out of this table, or the row" in refusal(project, "paper")
-    )
-
-
 def test_circular_extends(project: Path) -> None:
     edit(project, "extends: tiny", "extends: micro", "micro")
     assert "extends: circular (micro -> micro)" in refusal(project, "micro")
