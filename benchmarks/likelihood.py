@@ -9,8 +9,8 @@ Networks of random weights, one thread, seconds of this process's own time; the 
 
 `several_tokens`: 20 questions with four choices of 2 to 10 tokens, after contexts of 40 to 80 (vocabulary 8192, hidden
 128, 4 layers). One request at a time, its 32 maskings in a batch, a row each, drawn as ML-GSAI/LLaDA draws them,
-beside this project's way with as many samples as give the same error or less: the error is the spread of estimates over seeds, root
-mean square over the answers.
+beside this project's way with as many samples as give the same error or less: the error is the spread of estimates over
+seeds, root mean square over the answers.
 """
 
 from __future__ import annotations
