@@ -18,7 +18,16 @@ import dlm
 ROOMS = {
     "data": ("data",),
     "checkpoints": ("data/prepare.py", "data/lazy.py", "diffusion", "models", "settings/objective.py", "training"),
-    "responses": ("data", "diffusion", "likelihood", "models", "sampling", "settings/decoding.py", "evaluation"),
+    "responses": (
+        "data",
+        "diffusion",
+        "likelihood",
+        "models",
+        "sampling",
+        "settings/decoding.py",
+        "settings/selecting.py",
+        "evaluation",
+    ),
     "scores": ("data", "evaluation"),
     "tables": ("analysis",),
     # What decides the answer to a prompt: responses recorded by other code than this are not kept.
@@ -28,6 +37,7 @@ ROOMS = {
         "models",
         "sampling",
         "settings/decoding.py",
+        "settings/selecting.py",
         "evaluation/autoregressive.py",
         "evaluation/lm.py",
         "evaluation/replay.py",
