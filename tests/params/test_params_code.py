@@ -141,4 +141,4 @@ def test_it_is_fast(package: Path) -> None:
     began = time.process_time()
     for step in ROOMS:
         code_digest(step, package)
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 2  # processor seconds; a plan is to take seconds in all
