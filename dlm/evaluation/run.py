@@ -73,7 +73,7 @@ def sample_cells(
                 run(lm, tasks, cell, predict_only=True)
         parents = {model: checkpoint, **_data_digests(cells, data_folder_of)}
         settings = [dataclasses.asdict(cell) for cell in cells]
-        made_from = {"parents": parents, "settings": settings, "code": code_version()}
+        made_from = {"parents": parents, "settings": settings, "code": code_version(), "ended": round(time.time(), 3)}
         manifests.append(write_manifest(folder, kind="responses", name=model, made_from=made_from))
     return manifests
 
@@ -126,7 +126,6 @@ def score_cells(
         "checkpoint": checkpoint,
         "responses": responses,
         "code": code_version(),
-        "ended": round(time.time(), 3),
         "executions": executions,
         "cells": scored,
     }

@@ -46,6 +46,10 @@ class _Scores:
     def responses(self, bundle: str) -> Path:
         return self.path.parent.parent.parent / "responses" / self.path.parent.name / bundle
 
+    def sampled(self, bundle: str) -> int:
+        """Return when a bundle's sampling ended, in milliseconds."""
+        return round(1000 * read_manifest(self.responses(bundle), verify=False)["made_from"]["ended"])
+
 
 def read_evaluations(path: Path, scale: str, root: Path) -> list[Record]:
     """Return the evaluations in the scores file at ``path``.
@@ -91,7 +95,7 @@ def _record(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any
 
 
 def _show(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any], executions: Mapping[str, Any]) -> Run:
-    ended = round(1000 * scores.content["ended"])
+    ended = scores.sampled(cell["bundle"])
     parts = [cell["task"], scores.model, cell["setting"], *([] if cell["chat"] else ["no chat template"])]
     return Run(
         name=" · ".join(parts),

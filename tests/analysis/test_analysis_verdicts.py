@@ -75,7 +75,7 @@ def test_sample_size_of_the_published_figure():
         (0, "words", 0.0, None, None, "agrees; at floor"),
         (1, "words", None, None, None, "not published"),
         (30, "choice", None, None, None, "not published; at chance"),
-        (10, "choice", 0.5, None, None, "differs; at chance"),
+        (10, "choice", 0.5, None, None, "differs; below chance"),
         (40, "choice", None, None, None, "not published"),
         (0, "choice", 0.5, None, "micro", "meaningless (micro)"),
     ],
@@ -84,5 +84,6 @@ def test_wording(count, task, published, differing, meaningless, text):
     found = None if published is None else figure(published)
     verdict = judge(share(count, 100), TASKS[task], found, differing=differing or (), meaningless=meaningless)
     assert verdict.text == text
-    assert verdict.comparison == text.removesuffix("; at floor").removesuffix("; at chance")
-    assert verdict.at_chance == text.endswith(("; at floor", "; at chance"))
+    beside = ("; at floor", "; at chance", "; below chance")
+    assert verdict.comparison == text.removesuffix(next(filter(text.endswith, beside), ""))
+    assert verdict.at_chance == text.endswith(beside)

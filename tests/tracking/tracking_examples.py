@@ -100,7 +100,10 @@ def write_scores(root: Path, scale: str, model: str, cells: Sequence[Mapping[str
         for each in cells
     ]
     manifest = write_manifest(
-        responses, kind="responses", name=model, made_from={"parents": {model: "k" * 64}, "settings": settings}
+        responses,
+        kind="responses",
+        name=model,
+        made_from={"parents": {model: "k" * 64}, "settings": settings, "ended": BEGAN + 100},
     )
     path = root / "results" / scale / "scores" / model / "scores.json"
     scores = {
@@ -110,7 +113,6 @@ def write_scores(root: Path, scale: str, model: str, cells: Sequence[Mapping[str
         "checkpoint": "k" * 64,
         "responses": {"1": manifest["digest"]},
         "code": {"version": "0.1.0", "commit": "b" * 40, "edited": True},
-        "ended": BEGAN + 100,
         "executions": {HOW: {"device": "cpu", "batch_size": 16, "versions": {"torch": "2.13.0"}}},
         "cells": list(cells),
     }

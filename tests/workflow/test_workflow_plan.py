@@ -145,6 +145,7 @@ def test_a_table_of_another_scale_is_not_left_standing(project: Path) -> None:
     (published / "table1.csv").write_text("another scale's\n")
     kept = snakemake(project, "-n", "results/tables/table1.csv")
     assert kept.returncode == 0 and (published / "table1.csv").exists(), "a dry run changes nothing"
+    assert "publish table1 at scale tiny" in kept.stdout + kept.stderr
     # The run fails (its first command is broken), but the stale copy is gone all the same.
     (project / "workflow" / "rules" / "prepare.smk").write_text(
         (project / "workflow" / "rules" / "prepare.smk").read_text().replace("{DLM} prepare", "false")

@@ -20,7 +20,8 @@ def scale_tables(wildcards):
         if is_current(PLAN.layout.tables, wildcards.name, PLAN.layout.published):
             remember(copies, [SCALE], {path: sha256_file(path) for path in made})
         else:
-            remember(copies, ["unknown"], {})
+            # A copy whose own inputs are still to be made is not looked at: Snakemake would take it as it is.
+            workflow.dag.forcefiles.update(copies)
     return made
 
 
