@@ -53,14 +53,14 @@ def without(logits_NV: Tensor, tokens: list[int]) -> Tensor:
 
 
 def filtered(logits_NV: Tensor, settings: Proposer, banned: list[int]) -> Tensor:
-    """Return the logits, float64 [N, V], with those that top_p and top_k leave out at -inf.
+    """Return the logits, [N, V], with those that top_p and top_k leave out at -inf; where neither is set, as they are.
 
     The tokens are ranked by probability after the temperature, the lowest id first on a tie. Banned tokens count in the
     sum and the number; the most probable of the others always stays, so that there is something to draw.
     """
-    values_NV = logits_NV.to(torch.float64)
     if settings.top_p is None and settings.top_k is None:
-        return values_NV
+        return logits_NV
+    values_NV = logits_NV.to(torch.float64)
     tempered_NV = values_NV / settings.temperature if settings.temperature > 0 else values_NV
     order_NV = tempered_NV.argsort(dim=1, descending=True, stable=True)
     kept_NV = torch.ones_like(order_NV, dtype=torch.bool)
@@ -87,8 +87,12 @@ def propose(logits_NV: Tensor, settings: Proposer, banned: list[int], where: Whe
         banned: tokens that are never drawn.
         where: identity of the positions.
     """
-    values_NV = logits_NV.to(torch.float64)
     if settings.temperature > 0:
         noise_NV = gumbel(where.seed, where.stream_N, logits_NV.shape[1], where.step_N, where.position_N)
-        values_NV = values_NV + settings.temperature * noise_NV
-    return without(values_NV, banned).argmax(dim=1)
+        return without(logits_NV.to(torch.float64) + settings.temperature * noise_NV, banned).argmax(dim=1)
+    token_N = logits_NV.argmax(dim=1)
+    # Banned tokens are seldom the most probable, and to write -inf over theirs copies all logits.
+    banned_N = torch.isin(token_N, torch.tensor(banned, dtype=token_N.dtype, device=token_N.device))
+    if bool(banned_N.any()):
+        token_N[banned_N] = without(logits_NV[banned_N], banned).argmax(dim=1)
+    return token_N

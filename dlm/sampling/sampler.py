@@ -278,7 +278,7 @@ class Sampler:
     def _score(self, logits_NV: Tensor, proposal_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
         scored_NV = logits_NV
         if self.settings.score_of == "proposer":
-            scored_NV = proposal_NV / (self.settings.proposer.temperature or 1.0)
+            scored_NV = proposal_NV.to(torch.float64) / (self.settings.proposer.temperature or 1.0)
         score_N = SCORES[self.settings.score](without(scored_NV, self._deferred), token_N, where)
         temperature = self.settings.score_temperature
         return draw_order(score_N, temperature, where) if temperature else score_N

@@ -11,14 +11,22 @@ from torch import Tensor
 from dlm.diffusion.noise import gumbel, uniform
 from dlm.sampling.proposing import Where
 
+_TOGETHER = {"cpu": 1 << 17}
+"""Logits that are turned into float64 at a time: on a CPU few enough to stay in its caches."""
 _ORDER_DRAWS = 3
 """Last counter of the order's noise, which keeps it apart from proposals (none), scores (1) and rules (2)."""
 
 
 def probability_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
     """Score by the probability of the proposed token, float64 [N]: `low_confidence` of ML-GSAI/LLaDA."""
-    logits_NV = logits_NV.to(torch.float64)
-    return torch.exp(logits_NV.gather(1, token_N[:, None])[:, 0] - logits_NV.logsumexp(dim=1))
+    score_N = torch.empty(len(token_N), dtype=torch.float64, device=logits_NV.device)
+    rows = max(1, _TOGETHER.get(logits_NV.device.type, 1 << 26) // logits_NV.shape[1])
+    for begin in range(0, len(token_N), rows):
+        part = slice(begin, begin + rows)
+        values_CV = logits_NV[part].to(torch.float64)
+        wanted_C = values_CV.gather(1, token_N[part, None])[:, 0]
+        score_N[part] = torch.exp(wanted_C - values_CV.logsumexp(dim=1))
+    return score_N
 
 
 def random_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
