@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dlm.errors import SettingsError
+from dlm.progress import say
 
 BLANK = re.compile(r"\[MASK(?:\*(\d+))?\]")
 """A blank of one token, or of as many as the number says: `[MASK]`, `[MASK*8]`."""
@@ -21,23 +22,29 @@ _LENGTH = 128
 
 def decoding_options(function: Any) -> Any:
     """Add the options that choose a decoding method."""
-    preset = click.option("--preset", help="A published method, e.g. dream or fast-dllm-llada-dual, not its own.")
-    change = click.option(
-        "--set", "changes", multiple=True, metavar="KEY=VALUE", help="A setting of the preset, e.g. max_new_tokens=64."
+    preset = click.option(
+        "--preset", help="A published method instead of the checkpoint's own; a wrong name lists them all."
     )
+    told = "A setting of the method, e.g. max_new_tokens=64; may be given several times."
+    change = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help=told)
     return preset(change(function))
 
 
 def answer(folder: Path, prompt: str, seed: int, preset: str | None, changes: Sequence[str]) -> str:
     """Return a checkpoint's answer to a chat of one message."""
-    settings = _settings(preset, changes)
+    if not prompt.strip():
+        raise SettingsError("--prompt is empty; write what is to be answered")
+    read = _read(preset, changes)
     from dlm.models import load_denoiser
     from dlm.sampling import Sampler
 
     denoiser = load_denoiser(folder)
     chat = [{"role": "user", "content": prompt}]
     text = denoiser.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    return Sampler(denoiser, settings, seed=seed).sample([text])[0].text
+    found = Sampler(denoiser, _chosen(denoiser, preset, read), seed=seed).sample([text])[0].text
+    if not found:
+        say("the answer is empty: the model ended it at once")
+    return found
 
 
 @click.command()
@@ -47,8 +54,8 @@ def answer(folder: Path, prompt: str, seed: int, preset: str | None, changes: Se
 @decoding_options
 def infill(text: str, model: Path, seed: int, preset: str | None, changes: tuple[str, ...]) -> None:
     """Fill the blanks of TEXT and print it: [MASK] is one token, [MASK*8] are eight."""
-    settings = _settings(preset, changes)
-    if not BLANK.search(text):
+    read = _read(preset, changes)
+    if not any(int(number or 1) for number in BLANK.findall(text)):
         raise SettingsError("TEXT holds no blank; write [MASK] for a token, [MASK*8] for eight")
     from dlm.models import load_denoiser
     from dlm.sampling import Sampler
@@ -60,37 +67,63 @@ def infill(text: str, model: Path, seed: int, preset: str | None, changes: tuple
             tokens += denoiser.tokenizer.encode(piece, add_special_tokens=False)
         if number % 2 == 1:
             tokens += [denoiser.mask_token_id] * int(piece or 1)
+    settings = _chosen(denoiser, preset, read)
     click.echo(Sampler(denoiser, settings, seed=seed).infill([tokens])[0].text)
 
 
-def _settings(name: str | None, changes: Sequence[str]) -> Any:
-    """Return the preset with its changes; None, the checkpoint's own method, where no preset is given.
+def _chosen(denoiser: Any, name: str | None, values: Mapping[str, Any]) -> Any:
+    """Return the settings of a preset, or the checkpoint's own, with their changes.
 
     Raises:
-        SettingsError: changes without a preset, or one that is not ``KEY=VALUE``.
+        SettingsError: no such setting, or a value that cannot be.
     """
-    if name is None:
-        if changes:
-            raise SettingsError("--set needs --preset NAME; the checkpoint's own method is taken as it is")
-        return None
-    from dlm.settings import preset
+    from dlm.sampling import default_settings
+    from dlm.settings import changed, preset
 
-    values: dict[str, Any] = {"max_new_tokens": _LENGTH}
+    if name is not None:
+        return preset(name, **{"max_new_tokens": min(_LENGTH, denoiser.max_positions // 2), **values})
+    own = default_settings(denoiser)
+    return changed(own, **_typed(own, values))
+
+
+def _typed(settings: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as the types of the fields that they are meant for; what is meant for none stays as it is."""
+    from dlm.params.builder import build_value
+    from dlm.settings import settable
+
+    kinds = settable(settings)
+    return {
+        key: build_value(_Option(), value, kinds[key], (key,)) if key in kinds else value
+        for key, value in values.items()
+    }
+
+
+class _Option:
+    """A value that was typed after --set."""
+
+    def error(self, path: tuple[str | int, ...], problem: str) -> SettingsError:
+        """Return the error for one of the option's values."""
+        return SettingsError(f"--set {path[0]}: {problem}")
+
+
+def _read(name: str | None, changes: Sequence[str]) -> dict[str, Any]:
+    """Return the changes by key; of a preset they are checked before the checkpoint is loaded.
+
+    Raises:
+        SettingsError: no such preset, or a change that is not ``KEY=VALUE``, or of the wrong type.
+    """
+    values = {}
     for change in changes:
         key, given, value = change.partition("=")
         if not given:
             raise SettingsError(f"--set {change}: expected KEY=VALUE, as in max_new_tokens=64")
         values[key] = _value(value)
-    try:
-        return preset(name, **values)
-    except TypeError as error:
-        raise SettingsError(f"--set: {error}") from error
+    return values if name is None else _typed(name, values)
 
 
 def _value(text: str) -> Any:
     """Return a number, true, false or a list as JSON has it, anything else as text."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except ValueError:
         return text
-    return tuple(value) if isinstance(value, list) else value

@@ -122,11 +122,18 @@ def making(plan: Plan, step: str, *names: str, forget: Callable[[str], None] | N
         yield waited and os.environ.get("WORLD_SIZE", "1") == "1"
 
 
+_MAKES = {"train": "train", "convert": "convert", "hub": "convert"}
+"""Verb that makes a checkpoint, by its kind."""
+
+
 def of_kind(plan: Plan, name: str, kind: type, verb: str) -> Any:
     """Return a checkpoint's entry of the params; one of another kind is refused, as ``verb`` does not make it."""
     entry = plan.entry("checkpoints", name)
     if not isinstance(entry, kind):
-        raise SettingsError(f"checkpoint '{name}' is of kind '{entry.kind}', which `dlm {verb}` does not make")
+        verb_of_it = f"`dlm {_MAKES[entry.kind]} {name}`"
+        raise SettingsError(
+            f"checkpoint '{name}' is of kind '{entry.kind}', which `dlm {verb}` does not make; use {verb_of_it}"
+        )
     return entry
 
 

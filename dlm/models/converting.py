@@ -297,7 +297,7 @@ def check_destination(source: Path, dest: Path, *, empty: bool = False, own: boo
     if dest.is_file():
         raise SettingsError(f"{dest}: is a file; choose another folder to write")
     if dest.is_dir() and any(dest.iterdir()) and (empty or not (own or _is_ours(dest))):
-        raise SettingsError(f"{dest}: is not empty; choose another folder to write, or remove it")
+        raise SettingsError(f"{dest}: is not empty, and what it holds would be lost; choose another folder to write")
 
 
 def _is_ours(folder: Path) -> bool:

@@ -31,7 +31,23 @@ def build(document: Document, into: type[T]) -> T:
     return typing.cast(T, _build(document, document.values, into, ()))
 
 
-def _build(document: Document, value: Any, kind: Any, path: PathKey) -> Any:
+class Refuses(typing.Protocol):
+    """Where values come from, and how a bad one is refused."""
+
+    def error(self, path: PathKey, problem: str) -> SettingsError:
+        """Return the error that names the place and the problem."""
+
+
+def build_value(source: Refuses, value: Any, kind: Any, path: PathKey) -> Any:
+    """Build a value of any type that a field of settings may have.
+
+    Raises:
+        SettingsError: as ``source`` words it.
+    """
+    return _build(source, value, kind, path)
+
+
+def _build(document: Refuses, value: Any, kind: Any, path: PathKey) -> Any:
     if get_origin(kind) in (Union, types.UnionType):
         kind = _choose(document, value, kind, path)
         if kind is types.NoneType:
@@ -48,7 +64,7 @@ def _build(document: Document, value: Any, kind: Any, path: PathKey) -> Any:
     return _scalar(document, value, kind, path)
 
 
-def _choose(document: Document, value: Any, union: Any, path: PathKey) -> Any:
+def _choose(document: Refuses, value: Any, union: Any, path: PathKey) -> Any:
     """Pick the member of a union that ``value`` is meant to be."""
     members = get_args(union)
     if value is None and types.NoneType in members:
@@ -79,7 +95,7 @@ def _kind_of(member: type) -> str:
     return str(default)
 
 
-def _build_dataclass(document: Document, value: Any, kind: type, path: PathKey) -> Any:
+def _build_dataclass(document: Refuses, value: Any, kind: type, path: PathKey) -> Any:
     mapping = _expect(document, value, dict, path, f"a mapping ({kind.__name__})")
     hints, fields = _hints(kind), {item.name: item for item in dataclasses.fields(kind)}
     for key in mapping:
@@ -102,7 +118,7 @@ def _blamed(path: PathKey, message: str, fields: typing.Iterable[str]) -> PathKe
     return (*path, first) if first in fields else path
 
 
-def _expect(document: Document, value: Any, kind: type[T], path: PathKey, name: str) -> T:
+def _expect(document: Refuses, value: Any, kind: type[T], path: PathKey, name: str) -> T:
     if not isinstance(value, kind):
         raise document.error(path, f"expected {name}, got {_got(value)}")
     return value
@@ -116,7 +132,7 @@ def _got(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _scalar(document: Document, value: Any, kind: Any, path: PathKey) -> Any:
+def _scalar(document: Refuses, value: Any, kind: Any, path: PathKey) -> Any:
     if kind is float and isinstance(value, str):
         # YAML 1.1 reads 1e-4 (no dot) as text.
         try:

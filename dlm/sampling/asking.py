@@ -54,7 +54,10 @@ def read_text(model: Denoiser, settings: SamplerSettings, index: int, text: Prom
         SettingsError: the settings are not for texts with blanks.
     """
     if isinstance(settings.canvas, GrowingCanvas):
-        raise SettingsError("infill needs a canvas of kind 'full'; a growing one knows nothing of what follows a blank")
+        raise SettingsError(
+            "infill needs a canvas of kind 'full'; a growing one (block diffusion) knows nothing of what follows a "
+            "blank; choose another method, such as the preset 'mdlm'"
+        )
     if settings.stop is not None:
         raise SettingsError("stop does not apply to infill, whose texts have an end; remove it")
     tokens = _encode(model, text)

@@ -27,9 +27,12 @@ _SELECTORS: Mapping[str, type[Selector]] = {selector.kind: selector for selector
 
 
 def default_settings(model: Denoiser) -> SamplerSettings:
-    """Return the checkpoint's own sampler settings, or plain ones with dLLM's 128 tokens and as many steps."""
+    """Return the checkpoint's own sampler settings, or plain ones with dLLM's 128 tokens and as many steps; of a model
+    with fewer than 256 positions half as many tokens as those."""
     stored = model.conventions.sampler
-    return plain_settings(model, max_new_tokens=128) if stored is None else read_settings(stored)
+    if stored is not None:
+        return read_settings(stored)
+    return plain_settings(model, max_new_tokens=min(128, model.max_positions // 2))
 
 
 def plain_settings(

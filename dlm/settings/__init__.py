@@ -27,7 +27,7 @@ from dlm.settings.model import (
     TrainedCheckpoint,
 )
 from dlm.settings.objective import BD3LM, MDLM, MLM, Autoregressive, cart_parameter
-from dlm.settings.presets import PRESETS, preset
+from dlm.settings.presets import PRESETS, changed, preset, settable
 from dlm.settings.recipe import LoRA, Muon, Recipe
 from dlm.settings.sampler import ExecutionSettings, SamplerSettings
 from dlm.settings.selecting import (
@@ -95,5 +95,7 @@ __all__ = [
     "TrainedCheckpoint",
     "WordProblems",
     "cart_parameter",
+    "changed",
     "preset",
+    "settable",
 ]

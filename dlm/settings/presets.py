@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 from dlm.errors import SettingsError, did_you_mean
 from dlm.settings.checks import one_of
@@ -74,6 +74,46 @@ def preset(name: str, *, max_new_tokens: int, **changes: Any) -> SamplerSettings
         wrong = min(values)
         raise SettingsError(f"preset '{name}' has no setting '{wrong}'; {did_you_mean(wrong, known)}")
     return SamplerSettings(**parts, **whole)
+
+
+def changed(settings: SamplerSettings, **changes: Any) -> SamplerSettings:
+    """Return settings with some fields of canvas, proposer, selector or the sampler itself changed, by name.
+
+    Steps that were one a token stay so, unless they are given.
+
+    Raises:
+        SettingsError: a change that applies to no part, or a value that cannot be.
+    """
+    values = dict(changes)
+    parts = {part: getattr(settings, part) for part in ("canvas", "proposer", "selector")}
+    one_a_token = getattr(settings.selector, "steps", None) == settings.canvas.max_new_tokens
+    if one_a_token and "max_new_tokens" in values:
+        values.setdefault("steps", values["max_new_tokens"])
+    made = {part: dataclasses.replace(value, **_taken(values, _fields(type(value)))) for part, value in parts.items()}
+    whole = _taken(values, _fields(SamplerSettings) - parts.keys())
+    if values:
+        known = settable(settings)
+        raise SettingsError(f"there is no setting '{min(values)}' here; {did_you_mean(min(values), known)}")
+    return dataclasses.replace(settings, **made, **whole)
+
+
+def settable(settings: SamplerSettings | str) -> dict[str, Any]:
+    """Return the fields that :func:`preset` (given its name) or :func:`changed` can change, with their types.
+
+    Raises:
+        SettingsError: no preset has this name.
+    """
+    if isinstance(settings, str):
+        one_of("preset", settings, PRESETS)
+        kinds = [PRESETS[settings]["canvas"], Proposer, PRESETS[settings]["selector"]]
+    else:
+        kinds = [type(settings.canvas), Proposer, type(settings.selector)]
+    own = {name: hint for name, hint in get_type_hints(SamplerSettings).items() if name not in _PARTS}
+    found = {name: hint for kind in kinds for name, hint in get_type_hints(kind).items() if name in _fields(kind)}
+    return {**found, **{name: hint for name, hint in own.items() if name in _fields(SamplerSettings)}}
+
+
+_PARTS = ("canvas", "proposer", "selector")
 
 
 def _fields(kind: Any) -> set[str]:

@@ -32,6 +32,11 @@ def test_a_prompt_is_answered_by_a_preset(checkpoint: Path) -> None:
     assert len(run(*asked, "--set", "suppress_tokens=[0, 2]").split()) == 6
 
 
+def test_the_checkpoints_own_method_with_another_length(checkpoint: Path) -> None:
+    asked = ("sample", "--model", str(checkpoint), "--prompt", "b c", "--set", "suppress_tokens=[0, 2]")
+    assert len(run(*asked, "--set", "max_new_tokens=5").split()) == 5
+
+
 def test_blanks_are_filled(checkpoint: Path) -> None:
     words = run("infill", "--model", str(checkpoint), "b [MASK] c [MASK*2] d", "--preset", "mdlm").split()
     assert (words[0], words[-1]) == ("b", "d")
@@ -41,10 +46,13 @@ def test_blanks_are_filled(checkpoint: Path) -> None:
     ("arguments", "message"),
     [
         (["infill", "--model", "m", "b c"], r"TEXT holds no blank; write \[MASK\]"),
-        (["infill", "--model", "m", "[MASK]", "--set", "steps=3"], "--set needs --preset NAME"),
+        (["infill", "--model", "m", "[MASK*0]"], "TEXT holds no blank"),
         (["sample", "--model", "m", "--prompt", "b", "--preset", "lada"], "did you mean 'llada'"),
         (["sample", "--model", "m", "--prompt", "b", "--preset", "llada", "--set", "steps"], "expected KEY=VALUE"),
-        (["sample", "--model", "m", "--prompt", "b", "--preset", "llada", "--set", "steps=x"], "--set: "),
+        (
+            ["sample", "--model", "m", "--prompt", "b", "--preset", "llada", "--set", "steps=x"],
+            "--set steps: expected a whole number",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line(arguments: list[str], message: str) -> None:
