@@ -223,7 +223,7 @@ def test_a_config_that_is_not_legible_is_named(stored: dict[str, Any]) -> None:
 def test_a_block_diffusion_model_is_decoded_as_one() -> None:
     denoiser = with_conventions(small_denoiser(), objective="bd3lm", block_size=8)
     chosen = default_settings(denoiser)
-    assert chosen.canvas == GrowingCanvas(max_new_tokens=128, block_size=8)
+    assert chosen.canvas == GrowingCanvas(max_new_tokens=32, block_size=8)
     assert chosen.stop == EndOfText()
     assert plain_settings(denoiser, max_new_tokens=6, block_size=2, steps=3).selector == ScheduleSelector(steps=3)
     with pytest.raises(SettingsError, match="steps must be at least 1, got 0"):

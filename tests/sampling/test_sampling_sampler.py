@@ -144,7 +144,10 @@ def test_the_checkpoints_own_settings_are_used_when_none_are_given() -> None:
 
 
 def test_the_librarys_settings_are_used_where_the_checkpoint_has_none() -> None:
-    assert default_settings(small_denoiser()).canvas.max_new_tokens == 128
+    denoiser = small_denoiser()
+    assert default_settings(denoiser).canvas.max_new_tokens == denoiser.max_positions // 2 == 32
+    denoiser.model.config.max_position_embeddings = 4096
+    assert default_settings(denoiser).canvas.max_new_tokens == 128
 
 
 def test_progress_counts_every_prompt() -> None:
