@@ -15,29 +15,17 @@ from pathlib import Path
 
 import dlm
 
+_MODELS = ("diffusion", "likelihood", "models", "sampling", "settings/decoding.py", "settings/selecting.py")
+"""Where a model is asked and answers."""
 ROOMS = {
     "data": ("data",),
     "checkpoints": ("data/prepare.py", "data/lazy.py", "diffusion", "models", "settings/objective.py", "training"),
-    "responses": (
-        "data",
-        "diffusion",
-        "likelihood",
-        "models",
-        "sampling",
-        "settings/decoding.py",
-        "settings/selecting.py",
-        "evaluation",
-    ),
+    "responses": ("data", *_MODELS, "evaluation"),
     "scores": ("data", "evaluation"),
     "tables": ("analysis",),
     # What decides the answer to a prompt: responses recorded by other code than this are not kept.
     "answers": (
-        "diffusion",
-        "likelihood",
-        "models",
-        "sampling",
-        "settings/decoding.py",
-        "settings/selecting.py",
+        *_MODELS,
         "evaluation/autoregressive.py",
         "evaluation/lm.py",
         "evaluation/replay.py",

@@ -5,6 +5,7 @@ Shapes: B rows, S positions of a block, T steps of it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
@@ -46,7 +47,7 @@ class Block:
         return uniform(self.seed, self.stream_B, length, self.block_B, *counters, _RULE_DRAWS)
 
 
-class Rule:
+class Rule(ABC):
     """What is committed in the steps of a block. A rule belongs to one block of one batch.
 
     Args:
@@ -65,6 +66,7 @@ class Rule:
         """No row of the block takes more steps than this, int64 [B]: blocks are so many apart in random numbers."""
         return self.block.size_B
 
+    @abstractmethod
     def select(self, step: int, score_BS: Tensor, open_BS: Tensor) -> Tensor:
         """Mark what step ``step`` (from 0) commits among the open positions.
 
@@ -76,7 +78,6 @@ class Rule:
         Returns:
             bool [B, S], True nowhere but where ``open_BS`` is.
         """
-        raise NotImplementedError
 
     def finished(self, step: int, open_BS: Tensor) -> Tensor:
         """Mark the rows whose block is done before step ``step``, bool [B]."""
@@ -105,9 +106,9 @@ class Quota(Rule):
             same_B = self.steps_B == steps
             self.count_BT[same_B, : count_BT.shape[1]] = count_BT[same_B]
 
+    @abstractmethod
     def counts(self, open_B: Tensor, steps: int) -> Tensor:
         """Return how many tokens each of a block's steps commits, int64 [B, steps]; their sum is ``open_B``."""
-        raise NotImplementedError
 
     @property
     def stride_B(self) -> Tensor:
