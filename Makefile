@@ -4,7 +4,7 @@
 # other than base): then that one is used. What can be chosen stands above each target below.
 
 .DEFAULT_GOAL := help
-.PHONY: help env table1 test slow runs lint types format check lock clean
+.PHONY: help env table1 table2 table3 test slow runs lint types format check lock clean
 
 active := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX)))
 environment := $(or $(active),$(CURDIR)/.venv)
@@ -36,7 +36,10 @@ env: ## make the environment, or bring it up to date
 
 # SCALE=micro: another scale than tiny, the default
 # SNAKEMAKE_FLAGS='-n': passed on to Snakemake
-table1: env ## the environment, then results/tables/table1.csv
+table1: ## the environment, then results/tables/table1.csv
+table2: ## the environment, then table2.csv: BERT-Chat beside GPT-2-like baselines
+table3: ## the environment, then table3.csv: Tiny-A2D beside its autoregressive source
+table1 table2 table3: env
 	@$(inside) snakemake --cores $(CORES) results/tables/$@.csv $(SNAKEMAKE_FLAGS) $(if $(SCALE),--config scale=$(SCALE))
 	@if [ -f results/tables/$@.md ]; then printf '\n%s\n\n' results/tables/$@.md; cat results/tables/$@.md; fi
 
