@@ -48,17 +48,19 @@ LIMITS = {
 }
 
 
-def make_model(objective: str, kind: type[Denoiser] = Denoiser) -> Denoiser:
+def make_model(
+    objective: str, kind: type[Denoiser] = Denoiser, *, vocabulary: int = VOCABULARY, positions: int = 512
+) -> Denoiser:
     """A bidirectional Llama of random weights."""
     torch.manual_seed(SEED)
     config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=4 * HIDDEN, num_hidden_layers=LAYERS,
-        num_attention_heads=4, max_position_embeddings=512, use_cache=False,
+        vocab_size=vocabulary, hidden_size=HIDDEN, intermediate_size=4 * HIDDEN, num_hidden_layers=LAYERS,
+        num_attention_heads=4, max_position_embeddings=positions, use_cache=False,
         initializer_range=0.2,  # decisions far from ties
     )  # fmt: skip
     config.is_causal = False
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(ROOT / "tests" / "parity" / "checkpoints" / "llada"))
-    conventions = Conventions(mask_token_id=VOCABULARY - 1, shift=False, objective=objective, block_size=BLOCK)
+    conventions = Conventions(mask_token_id=vocabulary - 1, shift=False, objective=objective, block_size=BLOCK)
     return kind(LlamaForCausalLM(config), tokenizer, conventions).eval()
 
 

@@ -58,6 +58,14 @@ class _Checker:
             self.task(name)
         for name in self.params.tables:
             self.table(name)
+        self.planning()
+
+    def planning(self) -> None:
+        """Refuse sizes of what there is not."""
+        sections = {"networks": "checkpoints", "tasks": "tasks", "data": "data", "tokens_per_pass": "samplers"}
+        for section, entries in sections.items():
+            for name in getattr(self.params.planning, section):
+                self.known(("planning", section, name), name, getattr(self.params, entries), entries.rstrip("s"))
 
     def names(self, section: str) -> None:
         """Refuse names that cannot stand in a path, a rule of Snakemake or a command."""

@@ -14,8 +14,9 @@ from typing import Any
 from dlm.errors import SettingsError, did_you_mean
 from dlm.files import MANIFEST, digest
 from dlm.params.checking import load_params
-from dlm.params.schema import Params, is_causal
+from dlm.params.schema import Params, is_causal, root_architecture
 from dlm.settings import (
+    BD3LM,
     ExactLikelihood,
     FixedTestSet,
     GreedySettings,
@@ -189,6 +190,26 @@ class Plan:
         """Manifests that evaluating ``checkpoint`` on some cells reads: its weights and the test sets."""
         sets = dict.fromkeys(cell.dataset for cell in cells if cell.dataset)
         return [self.layout.manifest("checkpoints", checkpoint), *(self.layout.manifest("data", s) for s in sets)]
+
+    def urgency(self, checkpoint: str) -> int:
+        """Return how much training waits for a checkpoint, its own included, from 0 to 100: what is ready starts so."""
+        longest = max(map(self._chain, self.params.checkpoints), default=0)
+        return round(100 * self._chain(checkpoint) / longest) if longest else 0
+
+    def _chain(self, checkpoint: str) -> int:
+        """Return the work of the longest chain of trainings that begins with a checkpoint."""
+        after = [name for name, entry in self.params.checkpoints.items() if getattr(entry, "start", None) == checkpoint]
+        return self._training_work(checkpoint) + max(map(self._chain, after), default=0)
+
+    def _training_work(self, checkpoint: str) -> int:
+        """Return the work of one training, up to a factor: sequences that are seen, times the size of the network."""
+        entry = self.params.checkpoints[checkpoint]
+        if not isinstance(entry, TrainedCheckpoint):
+            return 0
+        recipe, scratch = self.params.recipes[entry.recipe], root_architecture(self.params, checkpoint)
+        size = scratch.architecture.layers * scratch.architecture.hidden_size**2 if scratch else 1
+        copies = 2 if isinstance(recipe.objective, BD3LM) else 1  # of each sequence: noisy and clean
+        return (recipe.steps or 1) * recipe.batch_size * size * copies
 
     @property
     def gpus(self) -> int:

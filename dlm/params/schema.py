@@ -11,6 +11,7 @@ from dlm.settings import (
     ExecutionSettings,
     HubCheckpoint,
     LikelihoodSettings,
+    PlanningSettings,
     ProblemSettings,
     Recipe,
     SamplerSettings,
@@ -53,6 +54,8 @@ class Params:
     """Benchmarks by name."""
     tables: dict[str, Table] = field(default_factory=dict)
     """Tables by name: `results/tables/<name>.csv`."""
+    planning: PlanningSettings = field(default_factory=PlanningSettings)
+    """What `dlm plan` estimates with; nothing that is made depends on it."""
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)

@@ -27,6 +27,7 @@ from dlm.settings.model import (
     TrainedCheckpoint,
 )
 from dlm.settings.objective import BD3LM, MDLM, MLM, Autoregressive, cart_parameter
+from dlm.settings.planning import DataSize, Network, PlanningSettings, TaskSize
 from dlm.settings.presets import PRESETS, changed, preset, settable
 from dlm.settings.recipe import LoRA, Muon, Recipe
 from dlm.settings.sampler import ExecutionSettings, SamplerSettings
@@ -54,6 +55,7 @@ __all__ = [
     "ConvertedCheckpoint",
     "Countdown",
     "DataSettings",
+    "DataSize",
     "Difference",
     "DreamMasks",
     "EndOfText",
@@ -75,8 +77,10 @@ __all__ = [
     "LikelihoodSettings",
     "LoRA",
     "Muon",
+    "Network",
     "NumberChoice",
     "OriginSelector",
+    "PlanningSettings",
     "ProblemSettings",
     "Proposer",
     "Recipe",
@@ -90,6 +94,7 @@ __all__ = [
     "Table",
     "TableRow",
     "Task",
+    "TaskSize",
     "ThresholdSelector",
     "TokenizerData",
     "TrainedCheckpoint",

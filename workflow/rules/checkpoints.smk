@@ -16,6 +16,8 @@ rule train:
         log_of("train"),
     wildcard_constraints:
         name=names_of("train"),
+    # The longest chain of trainings first, or the machine waits for it in the end.
+    priority: lambda w: PLAN.urgency(w.name)
     threads: PLAN.params.execution.threads
     resources:
         gpu=PLAN.gpus,
@@ -37,6 +39,7 @@ rule convert:
         log_of("convert"),
     wildcard_constraints:
         name=names_of("convert", "hub"),
+    priority: lambda w: PLAN.urgency(w.name)
     params:
         settings=lambda w: PLAN.digest("checkpoints", w.name),
         code=lambda w: code_digest("checkpoints"),

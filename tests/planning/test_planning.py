@@ -1,0 +1,141 @@
+"""What a table costs: passes as the sampler makes them, sizes as the networks have them, and how it is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles import small_architecture, small_denoiser, word_tokenizer
+
+from dlm.errors import SettingsError
+from dlm.likelihood import Answer, estimate
+from dlm.models import make_denoiser
+from dlm.params import load_plan
+from dlm.planning import find_gpu, likelihood_work, sampling_work, table_cost
+from dlm.planning.networks import sizes
+from dlm.sampling import Sampler
+from dlm.settings import (
+    ApproximateCache,
+    FullCanvas,
+    LikelihoodSettings,
+    OriginSelector,
+    SamplerSettings,
+    TaskSize,
+    preset,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMPT = [5, 6, 7, 8, 9]
+
+
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("llada", {"max_new_tokens": 12, "block_size": 6, "steps": 6}),
+        ("llada", {"max_new_tokens": 12, "block_size": 12, "steps": 12}),
+        ("dream", {"max_new_tokens": 12, "steps": 7}),
+        ("mdlm", {"max_new_tokens": 12, "steps": 5}),
+        ("mdlm", {"max_new_tokens": 12, "steps": 40}),
+        ("bd3lm", {"max_new_tokens": 12, "block_size": 4, "steps": 6, "stop": None}),
+    ],
+)
+def test_passes_of_a_schedule_are_those_that_the_sampler_makes(name: str, changes: dict[str, Any]) -> None:
+    settings = preset(name, **changes)
+    (sample,) = Sampler(small_denoiser(), settings).sample([PROMPT])
+    assert sampling_work(settings, TaskSize(documents=1, prompt_tokens=5)).passes == sample.forward_passes
+
+
+def test_passes_of_chance_are_those_that_the_sampler_makes_on_average() -> None:
+    settings = SamplerSettings(canvas=FullCanvas(max_new_tokens=16), selector=OriginSelector(steps=8))
+    prompts = [[4 + index % 20, 4 + index // 20] for index in range(200)]
+    samples = Sampler(small_denoiser(), settings).sample(prompts)
+    made = sum(sample.forward_passes for sample in samples) / len(samples)
+    assert sampling_work(settings, TaskSize(documents=1, prompt_tokens=2)).passes == pytest.approx(made, rel=0.05)
+
+
+def test_selectors_that_go_by_confidence_take_what_is_assumed() -> None:
+    settings = preset("fast-dllm-llada", max_new_tokens=64, block_size=32)
+    size = TaskSize(documents=1, prompt_tokens=10)
+    assert sampling_work(settings, size).passes == 64
+    assert sampling_work(settings, size, tokens_per_pass=3).passes == 2 * 11
+
+
+def test_a_stop_spares_the_blocks_after_the_end() -> None:
+    settings = preset("bd3lm", max_new_tokens=32, block_size=8, steps=32)
+    whole, short = (
+        sampling_work(settings, TaskSize(documents=1, prompt_tokens=8, answer_tokens=tokens)) for tokens in (None, 10)
+    )
+    assert (whole.passes, short.passes) == (32, 16)
+    assert short.columns < whole.columns
+
+
+def test_columns_of_the_caches() -> None:
+    size = TaskSize(documents=1, prompt_tokens=100)
+    settings = preset("llada", max_new_tokens=64, block_size=32, steps=64)
+    caches = (None, ApproximateCache(kind="approximate_prefix"), ApproximateCache(kind="approximate_dual"))
+    none, prefix, dual = (
+        sampling_work(replace(settings, canvas=replace(settings.canvas, cache=cache)), size).columns for cache in caches
+    )
+    assert none == 64 * 164
+    assert prefix == 2 * 164 + 31 * 64 + 31 * 32
+    assert dual == 2 * 164 + 31 * 32 + 31 * 32
+
+
+def test_passes_of_choices_are_those_that_the_estimate_makes() -> None:
+    settings = LikelihoodSettings(samples=8)
+    answers = [Answer((5, 6, 7), tokens) for tokens in ((9, 10), (9, 11), (9, 12), (9, 13))]
+    done = estimate(small_denoiser(), answers, settings, seed=0, batch_size=4)
+    made = sum(each.forward_passes for batch in done for _, each in batch)
+    size = TaskSize(documents=1, prompt_tokens=3, choices=4, choice_tokens=2, shared_tokens=1)
+    assert likelihood_work(settings, size).passes == made == 6
+    single = TaskSize(documents=1, prompt_tokens=3, choices=4)
+    assert likelihood_work(settings, single).passes == 1
+
+
+@pytest.mark.parametrize("model_type", ["llama", "qwen2", "qwen3", "gpt2", "modernbert"])
+def test_parameters_are_those_of_the_network(model_type: str) -> None:
+    architecture = small_architecture(model_type, hidden_size=128, intermediate_size=256)
+    made = make_denoiser(architecture, word_tokenizer(), causal=model_type == "gpt2", shift=False, seed=0)
+    actual = sum(weight.numel() for weight in made.model.model.layers.parameters()) if model_type != "gpt2" else sum(
+        weight.numel() for weight in made.model.transformer.h.parameters()
+    )  # fmt: skip
+    assert sizes(architecture, 24).body == pytest.approx(actual, rel=0.02)
+
+
+def test_a_table_of_the_paper_is_reckoned_from_the_params_alone() -> None:
+    plan = load_plan("paper", ROOT)
+    h100 = table_cost(plan, "table1", find_gpu("H100"))
+    assert not h100.unknown
+    (gsm8k,) = (cost for cost in h100.costs if (cost.checkpoint, cost.task) == ("llada-instruct", "gsm8k"))
+    assert (gsm8k.documents, gsm8k.passes) == (1319, 1319 * 128)  # 256 tokens in 128 steps
+    assert 15 < gsm8k.memory < 20  # 8.0e9 parameters of two bytes are 14.9 GiB
+    assert h100.jobs["tables"] == 1
+    a100 = table_cost(plan, "table1", find_gpu("A100-80GB"))
+    assert a100.hours == pytest.approx(h100.hours * 989 / 312, rel=0.05)  # nothing here waits for memory
+
+
+def test_an_unknown_size_is_named() -> None:
+    with pytest.raises(SettingsError, match="no GPU is named 'H10'; did you mean 'H100'"):
+        find_gpu("H10")
+
+
+def test_the_verb(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "dlm", "plan", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+    text = run("table1", "--scale", "tiny").stdout
+    assert "jobs, if nothing is there yet: 36 (9 data, 10 checkpoints" in text
+    lines = run("table1", "--csv").stdout.splitlines()
+    assert lines[0].startswith("table,step,checkpoint,task,setting,documents,forward_passes")
+    assert "table1,sample,llada-base,sudoku,answer48,128,3072," in "\n".join(lines)
+    assert run("table9").stderr.startswith("error: scale 'tiny' has no table named 'table9'")
