@@ -276,8 +276,8 @@ def test_extended_scale_blames_the_file_that_wrote_the_key(project: Path) -> Non
         ),
         ("format: messages", "format: mesages", "data.tulu3.format: unknown 'mesages'; did you mean 'messages'?"),
         ("streaming: true\n    rows: 1500000", "streaming: true", "data.openwebtext.streaming: streaming reads on for"),
-        ("data:\n", "extends: paper/trainings\ndata:\n", "extends: unknown scale 'paper/trainings'; did you mean"),
-        ("data:\n", "extends: paper\ndata:\n", "extends: circular (paper -> paper/training -> paper); remove one"),
+        ("extends: paper/sizes", "extends: paper/size", "extends: unknown scale 'paper/size'; did you mean"),
+        ("extends: paper/sizes", "extends: paper", "extends: circular (paper -> paper/training -> paper); remove one"),
     ],
 )
 def test_what_is_wrong_in_a_part_is_named_there(project: Path, old: str, new: str, message: str) -> None:
