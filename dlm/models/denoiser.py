@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlm.errors import CheckpointError
@@ -16,6 +17,10 @@ from dlm.models.caching import Columns, Prefix
 from dlm.models.conventions import Conventions
 from dlm.models.heads import output_head
 from dlm.models.projection import cross_entropy
+
+_LEAST_ROWS = 4
+"""Fewer rows than these a CPU's library multiplies by a matrix in another order of summation (MKL 2024.2, float32): a
+token's scores would depend, in their last bits, on how many others are asked for beside it."""
 
 
 class Denoiser(nn.Module):
@@ -125,7 +130,11 @@ class Denoiser(nn.Module):
             hidden_BLD = torch.cat([first_B1D, hidden_BLD[:, :-1]], dim=1)
         if targets_N is not None:
             return cross_entropy(self.model, hidden_BLD[at_BL], targets_N, weights_N)
-        return output_head(self.model)(hidden_BLD[at_BL]).float()
+        chosen_ND = hidden_BLD[at_BL]
+        count = len(chosen_ND)
+        if count < _LEAST_ROWS:
+            chosen_ND = F.pad(chosen_ND, (0, 0, 0, _LEAST_ROWS - count))
+        return output_head(self.model)(chosen_ND)[:count].float()
 
     @torch.inference_mode()
     def logits(

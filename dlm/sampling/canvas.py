@@ -14,6 +14,11 @@ from torch import Tensor
 from dlm.sampling.state import Row, State, Window
 from dlm.settings import FullCanvas, GrowingCanvas
 
+_GRAIN = 16
+"""A whole canvas is a multiple of so many columns wide: CPU kernels sum over columns in vectors of as many, and what is
+left over in another order. So a row's numbers do not depend, to the last bit, on the padding that its company brings
+(measured with torch 2.13 up to 192 columns, docs/sampling.md)."""
+
 
 class Canvas(Protocol):
     """A layout of prompts and answers."""
@@ -32,13 +37,22 @@ class Canvas(Protocol):
 
 
 class WholeCanvas:
-    """Each text with its open positions, padding on the right."""
+    """Each text with its open positions, padding on the right.
 
-    def __init__(self, mask_token_id: int, pad_token_id: int) -> None:
-        self.mask_token_id, self.pad_token_id = mask_token_id, pad_token_id
+    Args:
+        mask_token_id: at open positions.
+        pad_token_id: behind the text.
+        most: columns that the model has positions for; no row is longer.
+    """
+
+    def __init__(self, mask_token_id: int, pad_token_id: int, most: int) -> None:
+        self.mask_token_id, self.pad_token_id, self.most = mask_token_id, pad_token_id, most
+
+    def _width(self, longest: int) -> int:
+        return min(-(-longest // _GRAIN) * _GRAIN, self.most)
 
     def lay(self, rows: Sequence[Row], device: torch.device) -> State:
-        width = max(len(row.tokens) for row in rows)
+        width = self._width(max(len(row.tokens) for row in rows))
         tokens_BL = torch.full((len(rows), width), self.pad_token_id, dtype=torch.int64)
         open_BL = torch.zeros(tokens_BL.shape, dtype=torch.bool)
         for number, row in enumerate(rows):
@@ -54,7 +68,7 @@ class WholeCanvas:
 
     def trim(self, state: State) -> tuple[State, int]:
         used = int(state.attention_BL.any(dim=0).sum())
-        return state.padded(0, used - state.tokens_BL.shape[1]), 0
+        return state.padded(0, self._width(used) - state.tokens_BL.shape[1]), 0
 
     def open_block(self, state: State) -> Window:
         return state.window()
@@ -101,11 +115,11 @@ class BlockwiseCanvas:
         return window
 
 
-def make_canvas(settings: FullCanvas | GrowingCanvas, mask_token_id: int, pad_token_id: int) -> Canvas:
-    """Return the canvas that the settings name."""
+def make_canvas(settings: FullCanvas | GrowingCanvas, mask_token_id: int, pad_token_id: int, most: int) -> Canvas:
+    """Return the canvas that the settings name; ``most``: see :class:`WholeCanvas`."""
     if isinstance(settings, GrowingCanvas):
         return BlockwiseCanvas(settings, mask_token_id, pad_token_id)
-    return WholeCanvas(mask_token_id, pad_token_id)
+    return WholeCanvas(mask_token_id, pad_token_id, most)
 
 
 def _state(

@@ -61,7 +61,8 @@ class Sampler:
         self.keep_finished, self.record_order = keep_finished, record_order
         check_view(model, self.settings.canvas)
         proposer, stop, pad = self.settings.proposer, self.settings.stop, model.tokenizer.pad_token_id
-        self._canvas = make_canvas(self.settings.canvas, model.mask_token_id, 0 if pad is None else pad)
+        pad = 0 if pad is None else pad
+        self._canvas = make_canvas(self.settings.canvas, model.mask_token_id, pad, model.max_positions)
         self._suppressed = self._ids("suppress_tokens", proposer.suppress_tokens)
         self._deferred = self._ids("defer_tokens", self.settings.defer_tokens)
         self._kept = self._ids("keep_tokens", proposer.guidance.keep_tokens) if proposer.guidance else []

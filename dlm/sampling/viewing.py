@@ -13,6 +13,9 @@ from dlm.models import Columns, Denoiser, Prefix, require_cache, require_pair_ma
 from dlm.sampling.state import State, Window
 from dlm.settings import FullCanvas, GrowingCanvas
 
+_GRAIN = 4
+"""Columns that are computed again come in multiples of so many."""
+
 
 class View:
     """The model's scores of a block's open positions. A view belongs to one batch; most of them remember nothing."""
@@ -74,7 +77,7 @@ class StaleView(View):
             self.columns = Columns(window.index_BS[:, 0] - 1)
             at_BL = window.on_canvas(state, open_BS)
             return self.model.logits(state.tokens_BL, state.attention_BL, at_BL, prefix=self.columns, checked=False)
-        part = window if self.kind == "approximate_dual" else _to_the_end(state, window)
+        part = _widened(state, window, to_the_end=self.kind == "approximate_prefix")
         width, visible_B1L = part.index_BS.shape[1], state.attention_BL[:, None]
         at_BW = torch.nn.functional.pad(open_BS, (0, width - open_BS.shape[1]))
         self.columns.replace(part.index_BS, part.inside_BS)
@@ -226,12 +229,17 @@ def check_view(model: Denoiser, settings: FullCanvas | GrowingCanvas) -> None:
         require_cache(model.model, "an approximate cache")
 
 
-def _to_the_end(state: State, window: Window) -> Window:
-    """Return windows from where the given ones begin to the end of each row's text, which padding follows."""
-    first_B, end_B = window.index_BS[:, 0], state.attention_BL.sum(dim=1)
-    # A block's columns come first, so that they keep their places.
-    width = max(int((end_B - first_B).max()), window.index_BS.shape[1])
-    index_BW = first_B[:, None] + torch.arange(width, device=first_B.device)
+def _widened(state: State, window: Window, *, to_the_end: bool) -> Window:
+    """Return windows of a multiple of four columns, which begin with a block's own, so that these keep their places.
+
+    Fewer rows CPU kernels sum in another order. With ``to_the_end`` they reach the end of each row's text.
+    """
+    first_B, width = window.index_BS[:, 0], window.index_BS.shape[1]
+    end_B = first_B + window.inside_BS.sum(dim=1)
+    if to_the_end:
+        end_B = state.attention_BL.sum(dim=1)
+        width = max(int((end_B - first_B).max()), width)
+    index_BW = first_B[:, None] + torch.arange(-(-width // _GRAIN) * _GRAIN, device=first_B.device)
     return Window(index_BW.clamp(max=state.tokens_BL.shape[1] - 1), index_BW < end_B[:, None])
 
 

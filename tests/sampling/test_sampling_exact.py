@@ -37,7 +37,7 @@ class TableModel:
 
     conventions = Conventions(mask_token_id=MASK, shift=False, objective="mdlm")
     tokenizer = word_tokenizer()
-    mask_token_id, vocab_size, max_positions = MASK, TOKENS + 1, 64
+    mask_token_id, vocab_size, max_positions = MASK, TOKENS + 1, 1 + PLACES
     device, stop_token_ids = torch.device("cpu"), frozenset({99})
     model = SimpleNamespace(config=SimpleNamespace(name_or_path="table"))
 

@@ -173,7 +173,8 @@ def rows(answer: int, block: int, *prompts: list[int], full: bool = True) -> lis
 
 
 def whole(answer: int, *prompts: list[int]) -> State:
-    return WholeCanvas(mask_token_id=1, pad_token_id=0).lay(rows(answer, 2, *prompts), torch.device("cpu"))
+    most = max(map(len, prompts)) + answer
+    return WholeCanvas(mask_token_id=1, pad_token_id=0, most=most).lay(rows(answer, 2, *prompts), torch.device("cpu"))
 
 
 def places(window) -> list[list[int]]:
@@ -192,6 +193,16 @@ def test_prompts_of_different_lengths_share_a_canvas() -> None:
     assert places(state.window()) == [[3, 4], [1, 2]]
     state.block_B += 1
     assert places(state.window()) == [[5], [3]]
+
+
+def test_a_whole_canvas_grows_and_shrinks_by_sixteen_columns_as_far_as_the_model_goes() -> None:
+    canvas = WholeCanvas(mask_token_id=1, pad_token_id=0, most=40)
+    long, short = rows(10, 10, [4] * 25, [4] * 2)
+    assert canvas.lay([short], torch.device("cpu")).tokens_BL.shape == (1, 16)
+    state = canvas.lay([long, short], torch.device("cpu"))
+    assert (state.tokens_BL.shape, state.attention_BL.sum(1).tolist()) == ((2, 40), [35, 12])
+    state, cut = canvas.trim(state.take(torch.tensor([1])))
+    assert (state.tokens_BL.shape, cut) == ((1, 16), 0)
 
 
 def test_rows_may_be_at_different_blocks() -> None:
