@@ -91,8 +91,14 @@ def markdown(result: TableResult) -> str:
     """Return the table as the paper lays it out: models before and after SFT as rows, tasks as columns, in percent."""
     parts = [f"# {_plain(result.table.title)}", _scale_note(result), _grid(_score_rows(result)), *_score_notes(result)]
     if result.gains:
-        parts += ["## Gains of SFT, document by document", _grid(_gain_rows(result)), _gain_note()]
+        parts += [f"## {_compared(result)[1]}, document by document", _grid(_gain_rows(result)), _gain_note()]
     return "\n\n".join(parts) + "\n"
+
+
+def _compared(result: TableResult) -> tuple[str, str]:
+    """Return, in words, what rows are compared with, and what the difference is called."""
+    accelerated = any(row.stage == "accelerated" for row in result.table.rows)
+    return ("baseline", "Changes by acceleration") if accelerated else ("row before SFT", "Gains of SFT")
 
 
 def _scale_note(result: TableResult) -> str:
@@ -124,7 +130,7 @@ def _score_rows(result: TableResult) -> list[list[str]]:
 
 
 def _label(result: TableResult, index: int) -> str:
-    """Return a row's name; after SFT only what it adds to the row before, `+ MDLM SFT` where the names are equal."""
+    """Return a row's name; of a compared one only what it adds to the other's, `+ MDLM SFT` where they are equal."""
     label = result.table.rows[index].label
     before = {after: before for before, after in pairs(result.table)}.get(index)
     if before is not None:
@@ -164,7 +170,7 @@ def _line(result: TableResult, row: int, column: int) -> Result:
 
 
 def _best(result: TableResult, column: int) -> set[int]:
-    """Return the rows that hold the highest value among a model before SFT and what SFT made of it; none if equal."""
+    """Return the rows that hold the highest value among those that are compared with one another; none if equal."""
     groups: dict[int, list[int]] = {}
     for before, after in pairs(result.table):
         if before is not None:
@@ -178,7 +184,7 @@ def _best(result: TableResult, column: int) -> set[int]:
 
 
 def _gain_of(result: TableResult, row: int, column: int) -> PairedGain | None:
-    """Return the gain of a row after SFT in one column; None for a row that has nothing before it."""
+    """Return the gain of a row in one column; None for a row that is not compared."""
     place = [after for before, after in pairs(result.table) if before is not None]
     if row not in place:
         return None
@@ -187,9 +193,9 @@ def _gain_of(result: TableResult, row: int, column: int) -> PairedGain | None:
 
 def _score_notes(result: TableResult) -> list[str]:
     notes = [
-        "Percent ± one standard error over documents, in percentage points; in brackets the change from the row before "
-        "SFT; **bold**: the highest of these, within noise or not. [low, high] is the 95 % interval, shown where the "
-        "documents show no spread; those of all cells are in the CSV.",
+        "Percent ± one standard error over documents, in percentage points; in brackets the change from the "
+        f"{_compared(result)[0]}; **bold**: the highest of these, within noise or not. [low, high] is the 95 % "
+        "interval, shown where the documents show no spread; those of all cells are in the CSV.",
         f"Documents a cell (n) and setting: {'; '.join(_sizes(result))}.",
     ]
     if any(line.verdict.at_chance for line in result.results):
@@ -287,6 +293,7 @@ def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
         "filter": cell.filter,
         **{key: cell.extra.get(key) for key in ("checkpoint", "what", "how", "lm_eval")},
         **{key: cell.extra.get(key) for key in ("forward_passes", "seconds")},
+        **{key: cell.extra[key] for key in ("empty_share", "truncated_share", "mean_tokens") if key in cell.extra},
         "scores": f"{root}/scores/{model}/scores.json",
         "responses": bundle and f"{root}/responses/{model}/{bundle}/manifest.json",
         "checkpoint_manifest": f"{root}/checkpoints/{model}/manifest.json",
@@ -308,6 +315,7 @@ def _lineage_gain(paired: PairedGain) -> dict[str, Any]:
     return {
         "before": paired.before,
         "after": paired.after,
+        "settings": list(paired.settings),
         "task": paired.task,
         "value": round(gain.value, 6) + 0.0,
         "stderr": None if gain.stderr is None else round(gain.stderr, 6),

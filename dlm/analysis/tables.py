@@ -13,6 +13,9 @@ from dlm.analysis.verdicts import Verdict, judge
 from dlm.errors import DataError
 from dlm.settings import Table, TableRow, Task
 
+COMPARED_WITH = {"after SFT": "before SFT", "accelerated": "baseline"}
+"""On which side of a comparison a row stands, by the side that it is compared with."""
+
 
 class Asked(NamedTuple):
     """How a row answers a task: what tells the cell of this table from those of others."""
@@ -39,12 +42,14 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class PairedGain:
-    """What SFT gained on one task, on the same documents."""
+    """What a row gained over the one it is compared with, on one task, on the same documents."""
 
     before: str
-    """Checkpoint before SFT."""
+    """Checkpoint of the row that it is compared with."""
     after: str
-    """Checkpoint after SFT."""
+    """Its own checkpoint."""
+    settings: tuple[str, str]
+    """The settings at which the two answered."""
     task: str
     gain: Gain
 
@@ -60,7 +65,7 @@ class TableResult:
     results: tuple[Result, ...]
     """In the order of the table's rows, then of its tasks."""
     gains: tuple[PairedGain, ...]
-    """In the order of the rows after SFT, then of the tasks."""
+    """In the order of the rows that are compared, then of the tasks."""
     meaningless: bool
     """The scale is too small for its numbers to mean anything."""
 
@@ -110,14 +115,13 @@ def build_table(
 
 
 def pairs(table: Table) -> list[tuple[int | None, int]]:
-    """Return (before, after) for every row after SFT: the row before is the nearest above that stands so, or None."""
+    """Return (before, after) for every row that is compared: the nearest above it that it is compared with, or None."""
     found: list[tuple[int | None, int]] = []
-    before = None
+    nearest: dict[str | None, int] = {}
     for index, row in enumerate(table.rows):
-        if row.stage == "before SFT":
-            before = index
-        elif row.stage == "after SFT":
-            found.append((before, index))
+        if row.stage in COMPARED_WITH:
+            found.append((nearest.get(COMPARED_WITH[row.stage]), index))
+        nearest[row.stage] = index
     return found
 
 
@@ -170,7 +174,9 @@ def _check_metric(model: str, scale: str, cell: Cell, task: Task) -> None:
 def _figure(published: Published | None, table: Table, row: TableRow, task: Task) -> Figure | None:
     if published is None or not (table.published and row.published and task.benchmark):
         return None
-    return published.find(table.published, row.published, task.benchmark)
+    return published.find(
+        row.published_in or table.published, row.published, task.benchmark, metric=row.published_metric
+    )
 
 
 def _result(
@@ -193,8 +199,10 @@ def _gains(table: Table, scale: str, by_row: list[dict[str, Cell]]) -> tuple[Pai
             continue
         names = table.rows[before].model, table.rows[after].model
         for task in table.tasks:
-            gain = _gain(by_row[before][task], by_row[after][task], names, scale)
-            found.append(PairedGain(before=names[0], after=names[1], task=task, gain=gain))
+            cells = by_row[before][task], by_row[after][task]
+            settings = cells[0].setting, cells[1].setting
+            gain = _gain(*cells, names, scale)
+            found.append(PairedGain(before=names[0], after=names[1], settings=settings, task=task, gain=gain))
     return tuple(found)
 
 

@@ -194,11 +194,16 @@ class _Checker:
             tasks = list(self.fitting(name, row.model))
             self.row_samplers(path[:-1], row, table)
             for task in tasks:
-                self.answer_fits(row.model, row.samplers.get(task, self.params.tasks[task].sampler))
+                own = self.params.tasks[task].sampler
+                self.answer_fits(row.model, row.sampler_of(task, own) if own else None)
         self.differences(name, table)
         self.figures(name, table)
 
     def row_samplers(self, path: PathKey, row: TableRow, table: Table) -> None:
+        if row.sampler is not None:
+            self.known((*path, "sampler"), row.sampler, self.params.samplers, "sampler")
+            if is_causal(self.params, row.model):
+                raise self.document.error((*path, "sampler"), f"'{row.model}' is autoregressive; remove it")
         for task, sampler in row.samplers.items():
             place = (*path, "samplers", task)
             self.known(place, task, dict.fromkeys(table.tasks), "task of this table")
@@ -224,16 +229,23 @@ class _Checker:
         if table.published is None or not known:
             return
         self.known(("tables", name, "published"), table.published, known, "table of the published figures")
-        models, benchmarks = known[table.published]
+        benchmarks: dict[str, None] = {}
         for index, row in enumerate(table.rows):
+            path, figures = ("tables", name, "rows", index), row.published_in or table.published
+            self.known((*path, "published_in"), figures, known, "table of the published figures")
+            benchmarks |= dict.fromkeys(known[figures].benchmarks)
             if row.published is not None:
-                path = ("tables", name, "rows", index, "published")
-                self.known(path, row.published, dict.fromkeys(models), f"model of '{table.published}'")
+                self.known(
+                    (*path, "published"), row.published, dict.fromkeys(known[figures].models), f"model of '{figures}'"
+                )
+            if row.published_metric is not None:
+                metrics = dict.fromkeys(known[figures].metrics)
+                self.known((*path, "published_metric"), row.published_metric, metrics, f"metric of '{figures}'")
         for task in table.tasks:
             benchmark = self.params.tasks[task].benchmark
             if benchmark is not None:
                 place = ("tasks", task, "benchmark")
-                self.known(place, benchmark, dict.fromkeys(benchmarks), f"benchmark of '{table.published}'")
+                self.known(place, benchmark, benchmarks, f"benchmark of '{table.published}'")
 
     def fitting(self, name: str, model: str) -> Iterator[str]:
         for index, task in enumerate(self.params.tables[name].tasks):

@@ -154,7 +154,7 @@ class Plan:
         if task.sampler is None:
             likelihood = self.params.likelihood
             return (None, ExactLikelihood(), "exact") if causal else (None, likelihood, f"mc{likelihood.samples}")
-        chosen = row.samplers.get(name, task.sampler)
+        chosen = row.sampler_of(name, task.sampler)
         sampler = self.params.samplers[chosen]
         if causal:
             greedy = GreedySettings(max_new_tokens=sampler.canvas.max_new_tokens)

@@ -63,14 +63,25 @@ class TableRow:
     """Name of the checkpoint under `checkpoints`."""
     label: str
     """Name in the rendered table."""
-    stage: Literal["before SFT", "after SFT"] | None = None
-    """Which side of the comparison the row stands on; None: it stands alone, as an autoregressive baseline does."""
+    stage: Literal["before SFT", "after SFT", "baseline", "accelerated"] | None = None
+    """Which side of a comparison on the same documents the row stands on: `after SFT` is compared with the nearest row
+    above it `before SFT`, `accelerated` with the nearest `baseline`; None: it stands alone."""
+    sampler: str | None = None
+    """Name of the sampler that answers all tasks of the row that generate, in place of theirs."""
     samplers: Mapping[str, str] = field(default_factory=dict)
-    """By task: the sampler that this row is sampled with in place of the task's, such as one that grows its canvas."""
+    """By task: the sampler of this row for it, in place of the task's and of `sampler`."""
     chat: bool = True
     """Wrap prompts in the checkpoint's chat template."""
     published: str | None = None
     """Name of the model in the published figures."""
+    published_in: str | None = None
+    """Name of the published table of this row, where it is another one than the table's."""
+    published_metric: str | None = None
+    """Name of the published metric, where several are published of one model and benchmark (`accuracy +cache`)."""
+
+    def sampler_of(self, task: str, otherwise: str) -> str:
+        """Return the name of the sampler that answers a task; ``otherwise``: the task's own."""
+        return self.samplers.get(task, self.sampler or otherwise)
 
 
 @dataclass(frozen=True, kw_only=True)

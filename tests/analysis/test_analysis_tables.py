@@ -169,6 +169,24 @@ def test_two_finetunings_of_one_model_each_pair_with_it():
     assert [(gain.before, gain.after) for gain in result.gains[::3]] == [("base", "base-sft"), ("base", "base-lora")]
 
 
+def test_accelerated_rows_pair_with_the_baseline_at_another_setting():
+    rows = (
+        TableRow(model="base", label="LLaDA-tiny", stage="baseline"),
+        TableRow(model="base", label="+ cache", stage="accelerated", sampler="cached"),
+        TableRow(model="base", label="+ parallel", stage="accelerated", sampler="parallel"),
+    )
+    settings = {None: "blocks64", "cached": "cached", "parallel": "parallel"}
+    cells = [cell("words", right(count, 100), setting=setting) for count, setting in
+             ((60, "blocks64"), (58, "cached"), (30, "parallel"))]  # fmt: skip
+    table = Table(title="Acceleration", rows=rows, tasks=("words",))
+    result = build(table, {"base": scores("base", cells)}, asked=lambda row, task: Asked(settings[row.sampler]))
+    assert [paired.settings for paired in result.gains] == [("blocks64", "cached"), ("blocks64", "parallel")]
+    text = markdown(result)
+    assert "## Changes by acceleration, document by document" in text
+    assert "the change from the baseline" in text
+    assert "(-30.0)" in text
+
+
 def test_rows_without_a_row_before_have_no_gain():
     table = pair_table()
     result = build(replace(table, rows=table.rows[1:]))
