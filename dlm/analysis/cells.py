@@ -64,7 +64,7 @@ def read_cells(model: str, scale: str, scores: Mapping[str, Any]) -> list[Cell]:
 
 def again(model: str, scale: str) -> str:
     """Return the remedy for scores that cannot be used."""
-    return f"delete results/{scale}/scores/{model}/scores.json and run `dlm score {model} --scale {scale}` again"
+    return f"delete the folder results/{scale}/scores/{model} and run `dlm score {model} --scale {scale}` again"
 
 
 def _read_cell(where: str, index: int, cell: Any, executions: Mapping[str, Any], remedy: str) -> Cell:

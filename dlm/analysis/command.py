@@ -25,7 +25,6 @@ def write_table(name: str, plan: Plan) -> Path:
         DataError: scores or published figures are missing or damaged.
     """
     table = plan.entry("tables", name)
-    models = dict.fromkeys(row.model for row in table.rows)
 
     def asked(row: TableRow, task: str) -> Asked:
         cell = plan.cell(row, task)
@@ -36,7 +35,10 @@ def write_table(name: str, plan: Plan) -> Path:
         table,
         plan.params.tasks,
         plan.scale,
-        {model: read_json(plan.layout.manifest("scores", model)) for model in models},
+        {
+            model: [read_json(plan.layout.manifest("scores", bundle)) for bundle in bundles]
+            for model, bundles in plan.table_bundles(name).items()
+        },
         asked,
         Published.load(plan.layout.root / PUBLISHED) if table.published else None,
         plan.params.meaningless,

@@ -294,7 +294,7 @@ def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
         **{key: cell.extra.get(key) for key in ("checkpoint", "what", "how", "lm_eval")},
         **{key: cell.extra.get(key) for key in ("forward_passes", "seconds")},
         **{key: cell.extra[key] for key in ("empty_share", "truncated_share", "mean_tokens") if key in cell.extra},
-        "scores": f"{root}/scores/{model}/scores.json",
+        "scores": bundle and f"{root}/scores/{model}/{bundle}/scores.json",
         "responses": bundle and f"{root}/responses/{model}/{bundle}/manifest.json",
         "checkpoint_manifest": f"{root}/checkpoints/{model}/manifest.json",
         "published": figure and _lineage_figure(line, figure),

@@ -75,7 +75,7 @@ def build_table(
     table: Table,
     tasks: Mapping[str, Task],
     scale: str,
-    scores: Mapping[str, Mapping[str, Any]],
+    scores: Mapping[str, Sequence[Mapping[str, Any]]],
     asked: Callable[[TableRow, str], Asked],
     published: Published | None = None,
     meaningless: bool = False,
@@ -87,7 +87,7 @@ def build_table(
         table: its rows and tasks.
         tasks: every task by name.
         scale: name of the scale.
-        scores: the loaded `scores.json` of every model of the table, by model.
+        scores: the loaded `scores.json` of every bundle of the table's cells, by model.
         asked: how a row answers a task.
         published: figures to compare with; used where ``table.published`` names a table of them.
         meaningless: say so in every verdict (a scale for tests).
@@ -130,7 +130,7 @@ def _index(
     table: Table,
     tasks: Mapping[str, Task],
     scale: str,
-    scores: Mapping[str, Mapping[str, Any]],
+    scores: Mapping[str, Sequence[Mapping[str, Any]]],
     asked: Callable[[TableRow, str], Asked],
 ) -> dict[str, Cell]:
     """Return the cells of one row by task, those of other tables left out."""
@@ -138,7 +138,7 @@ def _index(
         raise DataError(
             f"table row '{row.label}': no scores of model '{row.model}'; run `dlm score {row.model} --scale {scale}`"
         )
-    cells = read_cells(row.model, scale, scores[row.model])
+    cells = [cell for each in scores[row.model] for cell in read_cells(row.model, scale, each)]
     return {task: _cell(cells, row, task, asked(row, task), tasks[task], scale) for task in table.tasks}
 
 

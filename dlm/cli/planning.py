@@ -1,4 +1,4 @@
-"""Verbs that make nothing: what is asked of each product, what a table costs, which products are taken as they are."""
+"""Verbs that make nothing: what a table costs, what is asked of products, which are taken as they are, what differs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from dlm.params.stamps import plan_text
 from dlm.progress import say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dlm.analysis import Estimate
+    from dlm.analysis.comparing import Comparison
     from dlm.planning import Cost, TableCost
 
 _COLUMNS = (
@@ -67,7 +71,6 @@ def _csv(costs: list[TableCost]) -> str:
 
 
 def _rendered(cost: TableCost, planned: Plan, gpu: str) -> str:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{cost.table} at scale {planned.scale}, on one {gpu}", title_justify="left")
@@ -75,7 +78,7 @@ def _rendered(cost: TableCost, planned: Plan, gpu: str) -> str:
         table.add_column(name, justify="right" if 4 <= number <= 8 else "left", overflow="fold")
     for line in cost.costs:
         table.add_row(*_cells(line))
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = _console()
     jobs = ", ".join(f"{count} {step}" for step, count in cost.jobs.items())
     most = max((line.memory for line in cost.costs), default=0)
     with console.capture() as capture:
@@ -121,4 +124,64 @@ def accept(scale: str) -> None:
     say(f"accept: {len(accepted)} products of other code")
 
 
-PLANNING = (plan, accept)
+@click.command()
+@click.argument("one")
+@click.argument("other")
+@click.option(
+    "--other-project",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Look for OTHER in this clone of the project.",
+)
+@click.option("--other-scale", help="Look for OTHER at this scale; default: that of --scale.")
+@scale_option
+def compare(one: str, other: str, other_project: Path | None, other_scale: str | None, scale: str) -> None:
+    """Name every setting in which two results differ, and say whether their scores do.
+
+    ONE and OTHER are results as MODEL/TASK or MODEL/TASK/SETTING, such as llada-base-sft/sudoku.
+    """
+    other_root = other_project.absolute() if other_project else None
+    with pipeline(scale, None):
+        from dlm.analysis.comparing import compare as compare_results
+        from dlm.analysis.comparing import find_result
+
+        sides = find_result(Path(), scale, one), find_result(other_root or Path(), other_scale or scale, other)
+        click.echo(_comparison(compare_results(*sides)), nl=False)
+
+
+def _comparison(found: Comparison) -> str:
+    from rich.table import Table
+
+    table = Table(title="What differs", title_justify="left")
+    for name in ("setting", found.one.name, found.other.name):
+        table.add_column(name, overflow="fold")
+    for row in found.differing:
+        table.add_row(*(text.replace("\n", "\\n") for text in row))
+    lines = [f"{side.name}: {_with_interval(side.estimate)}" for side in (found.one, found.other)]
+    documents = "the same documents" if found.paired else "documents that are not the same, or not known to be"
+    chance = "" if found.p_value is None else f", p = {found.p_value:.3g}"
+    error = found.paired.stderr if found.paired else None
+    spread = "" if error is None else f" ± {100 * error:.2f}"
+    lines.append(f"difference: {100 * found.difference:+.2f}{spread} percentage points on {documents}{chance}")
+    console = _console()
+    with console.capture() as capture:
+        if found.differing:
+            console.print(table)
+        else:
+            console.print("no setting differs", highlight=False)
+        for line in lines:
+            console.print(line, highlight=False, soft_wrap=True)
+    return capture.get()
+
+
+def _with_interval(found: Estimate) -> str:
+    return f"{100 * found.value:.2f} % [{100 * found.low:.2f}, {100 * found.high:.2f}] of {found.n} documents"
+
+
+def _console() -> Console:
+    """Return where tables are drawn: as wide as the terminal, or as a page."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+PLANNING = (plan, accept, compare)

@@ -26,6 +26,12 @@ from dlm.params import Cell, Plan, code_digest
 from dlm.params.stamps import answers_as_now
 from dlm.progress import say
 
+bundle_option = click.option(
+    "--bundle",
+    metavar="NUMBER",
+    help="One bundle of NAME's tasks only: those of a table, as execution.bundle divides them.",
+)
+
 
 @click.command()
 @click.argument("name")
@@ -150,7 +156,7 @@ def convert(
 @click.option("--prompt", help="Answer this prompt and print the answer.")
 @click.option("--seed", default=0, show_default=True, help="Seed, with --prompt.")
 @decoding_options
-@click.option("--bundle", metavar="NUMBER", help="One bundle of NAME's tasks only, as execution.bundle divides them.")
+@bundle_option
 @pipeline_options
 def sample(
     name: str | None,
@@ -196,23 +202,25 @@ def sample(
 
 @click.command()
 @click.argument("name")
+@bundle_option
 @pipeline_options
-def score(name: str, scale: str, log: Path | None) -> None:
+def score(name: str, bundle: str | None, scale: str, log: Path | None) -> None:
     """Score the recorded responses of the checkpoint NAME with lm-eval."""
     with pipeline(scale, log) as plan:
         from dlm.evaluation import score_cells
 
-        bundles = _bundles(plan, name)
-        with making(plan, "scores", name):
-            scores = score_cells(
-                {plan.layout.folder("responses", label): cells for label, cells in bundles.items()},
-                checkpoint_dir=plan.layout.folder("checkpoints", name),
-                data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
-                out_dir=plan.layout.folder("scores", name),
-                scale=scale,
-            )
-        for cell in scores["cells"]:
-            say(f"score {name}: {cell['task']} {cell['metric']} {cell['value']:.4f} (n = {cell['n']})")
+        for label, cells in _bundles(plan, name, bundle).items():
+            with making(plan, "scores", label):
+                scores = score_cells(
+                    plan.layout.folder("responses", label),
+                    cells,
+                    checkpoint_dir=plan.layout.folder("checkpoints", name),
+                    data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
+                    out_dir=plan.layout.folder("scores", label),
+                    scale=scale,
+                )
+            for cell in scores["cells"]:
+                say(f"score {label}: {cell['task']} {cell['metric']} {cell['value']:.4f} (n = {cell['n']})")
 
 
 @click.command()

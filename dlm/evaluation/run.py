@@ -79,17 +79,19 @@ def sample_cells(
 
 
 def score_cells(
-    bundles: Bundles,
+    folder: Path,
+    cells: Sequence[Cell],
     *,
     checkpoint_dir: str | Path,
     data_folder_of: Callable[[str], Path],
     out_dir: str | Path,
     scale: str,
 ) -> dict[str, Any]:
-    """Replay the records of the cells into lm-eval and write ``scores.json`` and ``samples.jsonl``; no weights needed.
+    """Replay the records of a bundle into lm-eval and write ``scores.json`` and ``samples.jsonl``; no weights needed.
 
     Args:
-        bundles: what :func:`sample_cells` was given.
+        folder: of the bundle's responses.
+        cells: of one checkpoint, that were sampled there.
         checkpoint_dir: the checkpoint's folder; manifest and tokenizer are read.
         data_folder_of: folder of a prepared test set, by its name.
         out_dir: where the scores go.
@@ -102,23 +104,22 @@ def score_cells(
         DataError: a record is missing or damaged; the message names task, document and what to run.
         SettingsError: a metric or filter that the task does not have.
     """
-    model, out_dir = _model(bundles), Path(out_dir)
+    model, out_dir = _model({folder: cells}), Path(out_dir)
     checkpoint = _checkpoint_digest(Path(checkpoint_dir))
-    responses = {folder.name: read_manifest(folder)["digest"] for folder in bundles}
+    responses = {folder.name: read_manifest(folder)["digest"]}
     chat = Chat(functools.partial(load_tokenizer, checkpoint_dir), model)
-    loaded = load_tasks([cell for cells in bundles.values() for cell in cells], data_folder_of)
+    loaded = load_tasks(cells, data_folder_of)
     scored: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     executions: dict[str, Any] = {}
-    for folder, cells in bundles.items():
-        with RecordStore(folder / RECORDS) as store:
-            for cell in cells:
-                tasks = loaded[cell.task]
-                lm = _recorded(store, cell, tasks, checkpoint, chat)
-                outcome = read_outcome(run(lm, tasks, cell), tasks, cell)
-                scored.append({**_scores(cell, tasks, outcome, lm.used, checkpoint), "bundle": folder.name})
-                rows += _samples(cell, outcome, lm.used)
-                executions |= {how: store.content(how) for how in scored[-1]["how"]}
+    with RecordStore(folder / RECORDS) as store:
+        for cell in cells:
+            tasks = loaded[cell.task]
+            lm = _recorded(store, cell, tasks, checkpoint, chat)
+            outcome = read_outcome(run(lm, tasks, cell), tasks, cell)
+            scored.append({**_scores(cell, tasks, outcome, lm.used, checkpoint), "bundle": folder.name})
+            rows += _samples(cell, outcome, lm.used)
+            executions |= {how: store.content(how) for how in scored[-1]["how"]}
     scores = {
         "format": SCORES_FORMAT,
         "model": model,

@@ -102,21 +102,28 @@ class Plan:
 
     def cells(self, checkpoint: str) -> tuple[Cell, ...]:
         """Return the distinct cells on which any table evaluates ``checkpoint``, in the order of the tables."""
-        cells = [
-            self.cell(row, name)
-            for table in self.params.tables.values()
-            for row in table.rows
-            if row.model == checkpoint
-            for name in table.tasks
-        ]
-        return tuple(dict.fromkeys(cells))
+        return tuple(dict.fromkeys(cell for name in self.params.tables for cell in self.table_cells(name, checkpoint)))
 
     def bundles(self, checkpoint: str) -> dict[str, tuple[Cell, ...]]:
-        """Split the cells of ``checkpoint`` in their order into what a job samples, named `<checkpoint>/<number>`."""
-        cells = self.cells(checkpoint)
-        size = self.params.execution.bundle or max(len(cells), 1)
-        starts = range(0, len(cells), size)
-        return {f"{checkpoint}/{number}": cells[at : at + size] for number, at in enumerate(starts, start=1)}
+        """Split the cells of ``checkpoint`` into what a job samples, named `<checkpoint>/<number>`.
+
+        A table's own come together, those that a table before it asks for left out: a table needs no other's.
+        """
+        bundles: dict[str, tuple[Cell, ...]] = {}
+        known: set[Cell] = set()
+        for name in self.params.tables:
+            cells = [cell for cell in self.table_cells(name, checkpoint) if cell not in known]
+            size = self.params.execution.bundle or max(len(cells), 1)
+            for at in range(0, len(cells), size):
+                bundles[f"{checkpoint}/{len(bundles) + 1}"] = tuple(cells[at : at + size])
+            known.update(cells)
+        return bundles
+
+    def table_cells(self, table: str, checkpoint: str) -> tuple[Cell, ...]:
+        """Return the distinct cells on which a table evaluates ``checkpoint``, in its order."""
+        settings = self.params.tables[table]
+        rows = [row for row in settings.rows if row.model == checkpoint]
+        return tuple(dict.fromkeys(self.cell(row, name) for row in rows for name in settings.tasks))
 
     def bundle(self, name: str) -> tuple[Cell, ...]:
         """Return the cells of one bundle, or refuse its number with those that there are."""
@@ -124,7 +131,7 @@ class Plan:
         bundles = self.bundles(checkpoint)
         if name not in bundles:
             raise SettingsError(
-                f"checkpoint '{checkpoint}' has no bundle '{number}': its cells fill {len(bundles)} (execution.bundle)"
+                f"checkpoint '{checkpoint}' has no bundle '{number}': its tables' cells fill {len(bundles)}"
             )
         return bundles[name]
 
@@ -233,9 +240,19 @@ class Plan:
         """Names of the checkpoints in a table, each once."""
         return list(dict.fromkeys(row.model for row in self.entry("tables", table).rows))
 
+    def table_bundles(self, table: str) -> dict[str, list[str]]:
+        """Names of the bundles that hold a table's cells, by checkpoint."""
+        found = {}
+        for model in self.table_models(table):
+            wanted = set(self.table_cells(table, model))
+            found[model] = [name for name, cells in self.bundles(model).items() if not wanted.isdisjoint(cells)]
+        return found
+
     def table_inputs(self, table: str) -> list[str]:
         """Files that a table reads: its models' scores, and the published figures where it is compared with them."""
-        scores = [self.layout.manifest("scores", model) for model in self.table_models(table)]
+        scores = [
+            self.layout.manifest("scores", name) for names in self.table_bundles(table).values() for name in names
+        ]
         figures = [str(self.layout.root / "data" / "published" / "published.csv")]
         return scores + (figures if self.entry("tables", table).published else [])
 
@@ -249,11 +266,9 @@ class Plan:
             return self.data_inputs(name)
         if step == "checkpoints":
             return self.checkpoint_inputs(name)
-        if step == "responses":
-            return self.evaluation_inputs(name.partition("/")[0], self.bundle(name))
-        if step == "scores":
-            responses = [self.layout.manifest("responses", bundle) for bundle in self.bundles(name)]
-            return [*responses, *self.evaluation_inputs(name, self.cells(name))]
+        if step in ("responses", "scores"):
+            responses = [self.layout.manifest("responses", name)] if step == "scores" else []
+            return [*responses, *self.evaluation_inputs(name.partition("/")[0], self.bundle(name))]
         return self.table_inputs(name)
 
     def outputs(self, step: str, name: str) -> list[str]:
@@ -285,7 +300,7 @@ class Plan:
     def digest(self, step: str, name: str) -> str:
         """Digest of every setting that a step's product ``name`` depends on: a change of it re-runs the step."""
         if step in ("responses", "scores"):
-            return self._cells_digest(self.bundle(name) if step == "responses" else self.cells(name))
+            return self._cells_digest(self.bundle(name))
         params = self.params
         entry = self.entry(step, name)
         parts: list[Any] = [dataclasses.asdict(entry)]

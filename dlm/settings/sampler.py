@@ -118,7 +118,7 @@ class ExecutionSettings:
     threads: int = 1
     """Threads of torch per process (1 to 256). The count changes the bits of the result."""
     bundle: int | None = None
-    """Cells (a task at a setting) in a sampling job (>= 1), which loads the weights once; null: all of a checkpoint."""
+    """Cells (a task at a setting) in a sampling job (>= 1), which loads the weights once; null: all of a table."""
 
     def __post_init__(self) -> None:
         at_least("batch_size", self.batch_size, 1)

@@ -10,8 +10,9 @@ from typing import Any
 
 from dlm.errors import DataError
 from dlm.files import SCORES_FORMAT, digest, read_json, read_manifest
+from dlm.settings.telling import flat, word
 from dlm.tracking.trainings import commit_tags
-from dlm.tracking.view import VIEW, Point, Record, Run, experiment_of, flat, word
+from dlm.tracking.view import VIEW, Point, Record, Run, experiment_of
 
 SCORES = "scores.json"
 _DECIMALS = 6  # as in the tables' CSV
@@ -44,7 +45,8 @@ class _Scores:
         return self.path.relative_to(self.root)
 
     def responses(self, bundle: str) -> Path:
-        return self.path.parent.parent.parent / "responses" / self.path.parent.name / bundle
+        checkpoint = self.path.parent.parent
+        return checkpoint.parent.parent / "responses" / checkpoint.name / bundle
 
     def sampled(self, bundle: str) -> int:
         """Return when a bundle's sampling ended, in milliseconds."""

@@ -26,8 +26,9 @@ class Found:
 
 def scales_with_results(root: Path) -> list[str]:
     """Return the scales that have something to show, sorted."""
-    patterns = (f"*/checkpoints/*/{MANIFEST}", f"*/scores/*/{SCORES}")
-    return sorted({path.parts[-4] for pattern in patterns for path in _paths(root / "results", pattern)})
+    base = root / "results"
+    patterns = (f"*/checkpoints/*/{MANIFEST}", f"*/scores/*/*/{SCORES}")
+    return sorted({path.relative_to(base).parts[0] for pattern in patterns for path in _paths(base, pattern)})
 
 
 def read_records(root: Path, scales: Sequence[str] = ()) -> Found:
@@ -45,7 +46,7 @@ def read_records(root: Path, scales: Sequence[str] = ()) -> Found:
         base = root / "results" / scale
         for path in _paths(base, f"checkpoints/*/{MANIFEST}"):
             _take(found, path, scale, root, read_training)
-        for path in _paths(base, f"scores/*/{SCORES}"):
+        for path in _paths(base, f"scores/*/*/{SCORES}"):
             _take(found, path, scale, root, read_evaluations)
     return found
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dlm.files import MANIFEST, digest, read_jsonl, read_manifest
-from dlm.tracking.view import VIEW, Point, Record, Run, experiment_of, flat, word
+from dlm.settings.telling import flat, word
+from dlm.tracking.view import VIEW, Point, Record, Run, experiment_of
 
 CURVES = "curves.jsonl"
 _NAMED = ("recipe", "start", "dataset", "seed", "threads", "steps")

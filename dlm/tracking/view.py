@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 VIEW = 1
 """Number of this way of showing; another number makes every run anew at the next sync."""
@@ -22,8 +20,6 @@ SOURCE = "dlm.source"
 """Tag: path of the record, from the clone's root."""
 SUPERSEDED_BY = "dlm.superseded_by"
 """Tag of a deleted run: the run that took its place, or `nothing` where the record is gone."""
-
-_LONGEST = 6000  # MLflow's limit for a param, in characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,22 +72,3 @@ class Record:
 def experiment_of(scale: str, kind: str) -> str:
     """Return the name of the experiment that holds the ``trainings`` or ``evaluations`` of a scale."""
     return f"dlm/{scale}/{kind}"
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested settings as params: ``{"selector": {"steps": 8}}`` becomes ``{"selector.steps": "8"}``."""
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = word(value)
-    return found
-
-
-def word(value: Any) -> str:
-    """Return a setting's value as a person writes it in a params file."""
-    if value is None:
-        return "none"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

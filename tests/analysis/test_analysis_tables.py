@@ -50,7 +50,8 @@ def published() -> Published:
 
 def build(table: Table | None = None, found: dict[str, Any] | None = None, **options: Any):
     options.setdefault("asked", asked)
-    return build_table("table1", table or pair_table(), TASKS, "tiny", found or pair_scores(), **options)
+    bundles = {model: [scores] for model, scores in (found or pair_scores()).items()}
+    return build_table("table1", table or pair_table(), TASKS, "tiny", bundles, **options)
 
 
 def lines(text: str) -> list[dict[str, str]]:
@@ -61,7 +62,8 @@ def lines(text: str) -> list[dict[str, str]]:
 def test_golden_rendering(name: str, published: Published):
     """To renew after an intended change: write what `markdown` and `csv_text` give into tests/analysis/golden."""
     if name == "micro":
-        result = build_table("table1", pair_table(), TASKS, "micro", pair_scores("micro"), asked, meaningless=True)
+        scored = {model: [scores] for model, scores in pair_scores("micro").items()}
+        result = build_table("table1", pair_table(), TASKS, "micro", scored, asked, meaningless=True)
     else:
         result = build(pair_table(published=name == "published"), published=published)
     assert markdown(result) == (GOLDEN / f"{name}.md").read_text(encoding="utf-8")
@@ -233,13 +235,15 @@ def test_written_files_are_the_same_bytes_and_name_no_place(tmp_path: Path):
 
 
 def test_lineage_says_where_each_row_came_from(published: Published):
-    found = json.loads(json.dumps(lineage(build(pair_table(published=True), published=published), code=CODE)))
+    scored = pair_scores()
+    scored["base-sft"]["cells"][0]["bundle"] = "2"
+    found = json.loads(json.dumps(lineage(build(pair_table(published=True), scored, published=published), code=CODE)))
     assert found["code"] == CODE
     row = found["rows"][3]
     assert (row["checkpoint"], row["what"], row["how"]) == ("sha-of-words", "w" * 8, "h" * 8)
     assert row["lm_eval"] == {"version": "0.4.13", "task_version": 1.0}
     assert (row["forward_passes"], row["seconds"]) == (640, 1.25)
-    assert row["scores"] == "results/tiny/scores/base-sft/scores.json"
+    assert row["scores"] == "results/tiny/scores/base-sft/2/scores.json"
     assert row["published"]["n"] == 1319 and "971 of 1319" in row["published"]["note"]
     assert found["rows"][2]["published"] is None
 
@@ -275,16 +279,24 @@ def test_scores_of_another_scale_model_or_format_are_refused():
         found = pair_scores()
         found["base"][key] = value
         with pytest.raises(
-            DataError, match=r"scores of 'base': .*; delete .*json and run `dlm score base --scale tiny`"
+            DataError, match=r"scores of 'base': .*; delete the folder .* and run `dlm score base --scale tiny`"
         ):
             build(found=found)
 
 
 def test_scores_that_are_no_object_are_refused():
-    with pytest.raises(
-        DataError, match=r"scores of 'base': not an object; delete results/tiny/scores/base/scores\.json"
-    ):
+    with pytest.raises(DataError, match=r"scores of 'base': not an object; delete the folder results/tiny/scores/base"):
         build(found=pair_scores() | {"base": []})
+
+
+def test_cells_of_several_bundles_are_one_row():
+    whole = pair_scores()
+    bundles = {
+        model: [{**found, "cells": found["cells"][:1]}, {**found, "cells": found["cells"][1:]}]
+        for model, found in whole.items()
+    }
+    result = build_table("table1", pair_table(), TASKS, "tiny", bundles, asked)
+    assert csv_text(result) == csv_text(build(found=whole))
 
 
 def test_missing_scores_repeated_cells_and_absent_tasks():
@@ -314,10 +326,10 @@ def test_pairs_scored_on_other_documents_are_refused():
 def test_the_command_reads_a_plan_and_writes_the_files(tmp_path: Path):
     params = Params(title="tiny", tables={"table1": pair_table()}, **REFERRED_TO)
     plan = Plan("tiny", params, Layout("tiny", tmp_path))
-    with pytest.raises(DataError, match=r"scores/base/scores\.json: no such file"):
+    with pytest.raises(DataError, match=r"scores/base/1/scores\.json: no such file"):
         write_table("table1", plan)
     for model, found in pair_scores().items():
-        write_json(plan.layout.manifest("scores", model), found)
+        write_json(plan.layout.manifest("scores", f"{model}/1"), found)
     path = write_table("table1", plan)
     assert path == tmp_path / "results" / "tiny" / "tables" / "table1.csv"
     assert path.read_text() == csv_text(build())
@@ -330,7 +342,7 @@ def test_the_command_joins_published_figures_of_the_working_copy(tmp_path: Path)
     params = Params(title="paper", tables={"table1": pair_table(published=True)}, **REFERRED_TO)
     plan = Plan("paper", params, Layout("paper", tmp_path))
     for model, found in pair_scores("paper").items():
-        write_json(plan.layout.manifest("scores", model), found)
+        write_json(plan.layout.manifest("scores", f"{model}/1"), found)
     with pytest.raises(DataError, match=r"published\.csv: no such file"):
         write_table("table1", plan)
     write_text(tmp_path / PUBLISHED, (ROOT / PUBLISHED).read_text(encoding="utf-8"))
@@ -343,7 +355,8 @@ def test_a_table_is_made_without_torch_or_lm_eval(tmp_path: Path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from analysis_examples import TASKS, asked, pair_scores, pair_table\n"
         "from dlm.analysis import build_table, write_files\n"
-        "write_files(build_table('t', pair_table(), TASKS, 'tiny', pair_scores(), asked), sys.argv[2], code={})\n"
+        "scored = {model: [scores] for model, scores in pair_scores().items()}\n"
+        "write_files(build_table('t', pair_table(), TASKS, 'tiny', scored, asked), sys.argv[2], code={})\n"
         "print(sorted({'torch', 'lm_eval', 'transformers', 'datasets'} & set(sys.modules)))\n"
     )
     command = [sys.executable, "-c", program, str(Path(__file__).parent), str(tmp_path)]

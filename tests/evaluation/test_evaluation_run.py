@@ -56,11 +56,12 @@ class Place:
         return sample_cells(bundles, checkpoint_dir=self.root / "checkpoint", data_folder_of=self.data, **arguments)
 
     def score(self, cells: Any = CELLS, scores: str = "scores") -> dict[str, Any]:
-        return self.score_bundles({1: cells}, scores)
+        return self.score_bundle(1, cells, scores)
 
-    def score_bundles(self, bundles: dict[int, Any], scores: str = "scores") -> dict[str, Any]:
+    def score_bundle(self, number: int, cells: Any, scores: str = "scores") -> dict[str, Any]:
         return score_cells(
-            {self.bundle(number): cells for number, cells in bundles.items()},
+            self.bundle(number),
+            cells,
             checkpoint_dir=self.root / "checkpoint",
             data_folder_of=self.data,
             out_dir=self.root / scores,
@@ -263,12 +264,16 @@ def test_bundles_give_the_scores_of_one_job_and_load_the_weights_once(sampled, p
     manifests = place.sample_bundles(BUNDLES)
     assert len(loads) == 1
     assert [len(manifest["made_from"]["settings"]) for manifest in manifests] == [2, 2, 1]
-    scores = place.score_bundles(BUNDLES)
-    assert scores["responses"] == {str(n): read_manifest(place.bundle(n))["digest"] for n in BUNDLES}
-    assert [found.pop("bundle") for found in scores["cells"]] == ["1", "1", "2", "2", "3"]
-    assert {found.pop("bundle") for found in whole["cells"]} == {"1"}
-    assert timeless(scores["cells"]) == timeless(whole["cells"])
-    assert scores["executions"] == whole["executions"]
+    found, executions = [], {}
+    for number, cells in BUNDLES.items():
+        scores = place.score_bundle(number, cells)
+        assert scores["responses"] == {str(number): read_manifest(place.bundle(number))["digest"]}
+        assert {cell.pop("bundle") for cell in scores["cells"]} == {str(number)}
+        found += scores["cells"]
+        executions |= scores["executions"]
+    assert {cell.pop("bundle") for cell in whole["cells"]} == {"1"}
+    assert timeless(found) == timeless(whole["cells"])
+    assert executions == whole["executions"]
 
 
 def test_cells_divided_otherwise_are_not_sampled_again(done, loads, asked):
@@ -278,7 +283,7 @@ def test_cells_divided_otherwise_are_not_sampled_again(done, loads, asked):
         manifest = read_manifest(done.bundle(number))
         assert list(manifest["files"]) == ["records.jsonl"]
     shutil.rmtree(done.bundle(1))  # what the others have of it stands on its own
-    assert len(done.score_bundles({2: BUNDLES[2], 3: BUNDLES[3]})["cells"]) == 3
+    assert [len(done.score_bundle(number, BUNDLES[number])["cells"]) for number in (2, 3)] == [2, 1]
     done.sample(CELLS)
     assert asked == [3, 3]
 
@@ -430,7 +435,7 @@ from dlm.evaluation import score_cells
 root = pathlib.Path(sys.argv[1])
 sys.path.insert(0, sys.argv[2])
 from scoring_cells import CELLS
-score_cells({root / "responses" / "1": CELLS}, checkpoint_dir=root / "checkpoint", out_dir=root / "scores-3",
+score_cells(root / "responses" / "1", CELLS, checkpoint_dir=root / "checkpoint", out_dir=root / "scores-3",
     data_folder_of=lambda name: root / "data" / name, scale="micro")
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """

@@ -121,25 +121,37 @@ def relative_inputs(plan: Plan, step: str, name: str) -> list[str]:
     return [str(Path(path).relative_to(plan.layout.base)) for path in plan.inputs(step, name)]
 
 
-def test_a_bundle_reads_its_own_test_sets_and_scoring_reads_every_bundle(plan: Plan) -> None:
+def test_a_bundle_reads_its_own_test_sets_and_scoring_what_it_was_answered(plan: Plan) -> None:
     three = bundled(plan, 3)
     inputs = relative_inputs(three, "responses", "llada-base/2")
     assert inputs == ["checkpoints/llada-base/manifest.json", "data/number_choice/manifest.json"]
-    inputs = relative_inputs(three, "scores", "llada-base")
-    assert inputs[:2] == [f"responses/llada-base/{number}/manifest.json" for number in (1, 2)]
-    assert len(inputs) == 2 + 1 + 4
+    assert relative_inputs(three, "scores", "llada-base/2") == ["responses/llada-base/2/manifest.json", *inputs]
     names = three.products("table1")["responses"]
     assert len(names) == 16 and names.index("llada-base/1") + 1 == names.index("llada-base/2")
 
 
+def test_a_table_needs_no_cells_of_another(plan: Plan) -> None:
+    first = plan.params.tables["table1"]
+    same = TableRow(model="llada-base", label="LLaDA", stage="before SFT")
+    rows = (same, dataclasses.replace(same, sampler="own"))
+    second = dataclasses.replace(first, rows=rows, tasks=("word_problems", "sudoku"))
+    both = changed(plan, tables={"table1": first, "other": second})
+    bundles = both.bundles("llada-base")
+    assert {name: len(cells) for name, cells in bundles.items()} == {"llada-base/1": 4, "llada-base/2": 2}
+    assert {cell.setting for cell in bundles["llada-base/2"]} == {"own"}
+    assert both.table_bundles("table1")["llada-base"] == ["llada-base/1"]
+    # The second table has two cells in common with the first.
+    assert both.table_bundles("other")["llada-base"] == ["llada-base/1", "llada-base/2"]
+    assert both.products("table1")["scores"] == plan.products("table1")["scores"]
+
+
 def test_a_bundle_that_there_is_not_is_refused(plan: Plan) -> None:
-    with pytest.raises(SettingsError, match=r"'llada-base' has no bundle '3': its cells fill 2 \(execution.bundle\)"):
+    with pytest.raises(SettingsError, match=r"'llada-base' has no bundle '3': its tables' cells fill 2"):
         bundled(plan, 3).bundle("llada-base/3")
 
 
 def test_the_size_of_bundles_re_runs_only_those_whose_cells_differ(plan: Plan) -> None:
     one, two, three = (bundled(plan, size) for size in (1, 2, 3))
-    assert two.digest("scores", "llada-base") == plan.digest("scores", "llada-base")
     assert three.digest("responses", "llada-base/1") != two.digest("responses", "llada-base/1")
     assert three.digest("responses", "llada-base/2") == one.digest("responses", "llada-base/4")
 

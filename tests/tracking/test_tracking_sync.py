@@ -99,7 +99,7 @@ def test_a_second_sync_changes_nothing(project: Path, shown: Shown) -> None:
 def test_a_changed_score_takes_the_place_of_the_old_one(project: Path, shown: Shown) -> None:
     sync(project)
     before = shown.runs("evaluations")
-    path = project / "results" / shown.scale / "scores" / "base" / "scores.json"
+    path = project / "results" / shown.scale / "scores" / "base" / "1" / "scores.json"
     change_scores(path, {"numerators": [1.0] * 8, "value": 1.0})
     summary = sync(project)
     after = shown.runs("evaluations")
@@ -205,7 +205,7 @@ def test_two_clones_on_one_server_share_what_is_equal_and_leave_each_other_alone
     other = small_project(tmp_path / "other", scale)
     assert sync(project).new == 5
     assert sync(other).new == 0, "the same records are the same runs"
-    path = other / "results" / scale / "scores" / "base" / "scores.json"
+    path = other / "results" / scale / "scores" / "base" / "1" / "scores.json"
     change_scores(path, {"numerators": [1.0] * 8, "value": 1.0})
     summary = sync(other)
     assert (summary.new, summary.removed) == (1, 0)
@@ -221,21 +221,23 @@ def test_damaged_and_outdated_files_are_named_and_left_out(
     results = project / "results" / scale
     (results / "checkpoints" / "base" / "manifest.json").write_text("{")
     write_scores(project, scale, "old", [cell()])
-    change_scores(results / "scores" / "old" / "scores.json", {"numerators": [9.0] * 8})
-    (results / "scores" / "base-sft" / "scores.json").write_text('{"format": "dlm-scores/9", "model": "base-sft"}')
+    change_scores(results / "scores" / "old" / "1" / "scores.json", {"numerators": [9.0] * 8})
+    (results / "scores" / "base-sft" / "1" / "scores.json").write_text(
+        '{"format": "dlm-scores/9", "model": "base-sft"}'
+    )
     summary = sync(project)
     lines = capsys.readouterr().err.splitlines()
     assert summary.shown == 3
     assert sum(line.startswith("runs sync: left out: ") for line in lines) == len(lines) == 3
     assert any("base/manifest.json:1: not valid JSON" in line for line in lines)
-    assert any("scores/old/scores.json: document 0 has numerator 9.0" in line for line in lines)
+    assert any("scores/old/1/scores.json: document 0 has numerator 9.0" in line for line in lines)
     assert any("format 'dlm-scores/9'" in line for line in lines)
 
 
 def test_scores_older_than_their_responses_wait_for_the_next_scoring(
     project: Path, scale: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scores = project / "results" / scale / "scores" / "base" / "scores.json"
+    scores = project / "results" / scale / "scores" / "base" / "1" / "scores.json"
     before = scores.read_bytes()
     write_scores(project, scale, "base", [cell("sudoku")] * 3)
     scores.write_bytes(before)

@@ -105,7 +105,7 @@ def write_scores(root: Path, scale: str, model: str, cells: Sequence[Mapping[str
         name=model,
         made_from={"parents": {model: "k" * 64}, "settings": settings, "ended": BEGAN + 100},
     )
-    path = root / "results" / scale / "scores" / model / "scores.json"
+    path = root / "results" / scale / "scores" / model / "1" / "scores.json"
     scores = {
         "format": "dlm-scores/1",
         "model": model,

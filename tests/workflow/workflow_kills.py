@@ -49,7 +49,7 @@ class Project:
             "prepare": "data/.*.part/*",
             "train": "checkpoints/.*.work/checkpoint-*/whole.json",
             "sample": "responses/*/*/records.jsonl",
-            "score": ".locks/scores/*",
+            "score": ".locks/scores/*/*",
         }
         # Unlike Path.glob, this stands folders that vanish while it looks.
         for path in map(Path, glob.glob(f"{self.results}/{traces[stage]}")):  # noqa: PTH207
@@ -60,7 +60,7 @@ class Project:
 
     def _name(self, stage: str, path: Path) -> str:
         if stage == "score":
-            return path.name
+            return "/".join(path.parts[-2:])
         if stage == "sample":
             return str(path.relative_to("responses").parent)
         return path.parts[1].removeprefix(".").rpartition(".")[0]

@@ -26,13 +26,15 @@ rule score:
     input:
         inputs_of("scores"),
     output:
-        made("scores"),
+        made("scores", "{name}/{bundle}"),
     log:
-        log_of("score"),
+        log_of("score", "{name}/{bundle}"),
+    wildcard_constraints:
+        bundle=r"[1-9]\d*",
     params:
-        settings=lambda w: PLAN.digest("scores", w.name),
+        settings=lambda w: PLAN.digest("scores", product(w)),
         code=lambda w: code_digest("scores"),
     message:
-        "score {wildcards.name}"
+        "score {wildcards.name}/{wildcards.bundle}"
     shell:
-        "{DLM} score {wildcards.name} --scale {SCALE} --log {log}"
+        "{DLM} score {wildcards.name} --bundle {wildcards.bundle} --scale {SCALE} --log {log}"
