@@ -26,6 +26,7 @@ OUTSIDE = {
     "progress": {"rich"},
     "settings": set(),
     "params": PLAN,
+    "sandbox": set(),
     "data": PLAN | DATA,
     "diffusion": {"torch"},
     "models": CORE | {"safetensors"},
@@ -54,6 +55,7 @@ ALONE = {
     "errors": set(),
     "files": set(),
     "settings": set(),
+    "sandbox": set(),
     "params": PLAN,
     "diffusion": {"torch"},
     "models": CORE,
@@ -106,7 +108,7 @@ def test_a_room_imports_where_nothing_else_is_installed(room, repository, tmp_pa
     )
 
 
-@pytest.mark.parametrize("room", ["settings", "params", "data", "analysis", "tracking", "cli"])
+@pytest.mark.parametrize("room", ["settings", "sandbox", "params", "data", "analysis", "tracking", "cli"])
 def test_a_room_that_needs_no_torch_loads_none(room, repository):
     installed = [entry for entry in sys.path if "site-packages" in entry]
     done = import_room(room, [str(repository), *installed])

@@ -31,6 +31,7 @@ from dlm.settings.planning import DataSize, Network, PlanningSettings, TaskSize
 from dlm.settings.presets import PRESETS, changed, preset, settable
 from dlm.settings.recipe import LoRA, Muon, Recipe
 from dlm.settings.sampler import ExecutionSettings, SamplerSettings
+from dlm.settings.sandbox import SandboxSettings
 from dlm.settings.selecting import (
     EvenSelector,
     FactorSelector,
@@ -86,6 +87,7 @@ __all__ = [
     "Recipe",
     "RemaskingSelector",
     "SamplerSettings",
+    "SandboxSettings",
     "ScheduleSelector",
     "Scratch",
     "Selector",
