@@ -218,6 +218,7 @@ def score(name: str, bundle: str | None, scale: str, log: Path | None) -> None:
                     data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
                     out_dir=plan.layout.folder("scores", label),
                     scale=scale,
+                    sandbox=plan.limits(cells),
                 )
             for cell in scores["cells"]:
                 say(f"score {label}: {cell['task']} {cell['metric']} {cell['value']:.4f} (n = {cell['n']})")

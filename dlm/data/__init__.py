@@ -12,10 +12,12 @@ from dlm.data.lazy import LazyRows
 from dlm.data.mixtures import mixture_rows, problem_documents, question, solution
 from dlm.data.prepare import load_joined, load_rows, prepare
 from dlm.data.problems import Kind, Problem, generate, make_kind, side
+from dlm.data.repository import FILES
 from dlm.data.testsets import fixed_documents
 from dlm.data.tokenizer import train_tokenizer
 
 __all__ = [
+    "FILES",
     "Evaluation",
     "ExpressionError",
     "Kind",

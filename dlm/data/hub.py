@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from dlm.data.asking import asked
 from dlm.data.chance import shuffled, stream
 from dlm.data.mixtures import Row, chat, tagged
 from dlm.errors import DataError, RemoteError
 from dlm.settings.data import HubDataset
-
-T = TypeVar("T")
 
 
 def hub_rows(settings: HubDataset) -> tuple[Iterator[tuple[bool, Row]], str]:
@@ -26,16 +25,16 @@ def hub_rows(settings: HubDataset) -> tuple[Iterator[tuple[bool, Row]], str]:
     from huggingface_hub import HfApi
 
     where = f"{settings.repository}@{settings.revision}"
-    info = _asked(where, lambda: HfApi().dataset_info(settings.repository, revision=settings.revision))
+    info = asked(where, lambda: HfApi().dataset_info(settings.repository, revision=settings.revision))
     commit = str(info.sha)
-    tables = _asked(where, lambda: _tables(settings, settings.split, commit))
+    tables = asked(where, lambda: _tables(settings, settings.split, commit))
     share = 0.0 if settings.held_out_split else settings.held_out_share
     held = held_out_numbers(_count(settings, tables), share, settings.seed)
     rows = ((number in held, row) for number, row in chosen_rows(_each(tables, where), settings, where))
     if settings.held_out_split is None:
         return rows, commit
     split, apart = settings.held_out_split, f"{where}: {settings.held_out_split}"
-    tables = _asked(where, lambda: _tables(settings, split, commit))
+    tables = asked(where, lambda: _tables(settings, split, commit))
     own = ((True, row) for _, row in chosen_rows(_each(tables, where), settings, apart, f"{split}-"))
     return chain(rows, own), commit
 
@@ -64,7 +63,7 @@ def _count(settings: HubDataset, tables: Sequence[Any]) -> int:
 def _each(tables: Iterable[Iterable[Mapping[str, Any]]], where: str) -> Iterator[Mapping[str, Any]]:
     for table in tables:
         rows = iter(table)
-        while (row := _asked(where, lambda rows=rows: next(rows, None))) is not None:  # type: ignore[misc]
+        while (row := asked(where, lambda rows=rows: next(rows, None), again=False)) is not None:  # type: ignore[misc]
             yield row
 
 
@@ -181,7 +180,7 @@ def fetch_checkpoint(repository: str, revision: str | None = None) -> tuple[Path
 
     where = f"{repository}@{revision or 'main'}"
     folder = Path(
-        _asked(
+        asked(
             where,
             lambda: huggingface_hub.snapshot_download(
                 repository, revision=revision, allow_patterns=_CHECKPOINT_FILES, ignore_patterns=["*/*"]
@@ -189,12 +188,3 @@ def fetch_checkpoint(repository: str, revision: str | None = None) -> tuple[Path
         )
     )
     return folder, folder.name
-
-
-def _asked(where: str, ask: Callable[[], T]) -> T:
-    """Return what ``ask`` gives; whatever goes wrong in the hub's client becomes one line."""
-    try:
-        return ask()
-    except Exception as error:  # the clients raise errors of many unrelated classes
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise RemoteError(f"{where}: the hub did not give it ({type(error).__name__}: {reason})") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from dlm.data.hub import hub_rows
 from dlm.data.mixtures import Row, Split, contents, mixture_rows, problem_documents
+from dlm.data.repository import fetch_benchmark
 from dlm.data.testsets import fixed_documents
 from dlm.data.tokenizer import train_tokenizer
 from dlm.errors import DataError, SettingsError, did_you_mean
@@ -22,6 +23,7 @@ from dlm.files import (
     write_manifest,
 )
 from dlm.settings.data import (
+    Benchmark,
     DataSettings,
     FixedTestSet,
     GeneratedMixture,
@@ -43,14 +45,18 @@ def prepare(
     """Make the files of ``settings`` in ``out_dir``, which is replaced as a whole, and return their manifest.
 
     A mixture or hub data set gives ``train.jsonl`` and ``held_out.jsonl``, a test set ``test.jsonl``, a tokenizer its
-    own files. ``corpora`` has the prepared folder of each mixture that a tokenizer is trained on. The manifest's
-    ``made_from`` is the given one, with what only preparing finds out: the ``source`` of a fetched file or hub data
-    set, or the digests of the ``corpora``.
+    own files, a benchmark the files of its repository. ``corpora`` has the prepared folder of each mixture that a
+    tokenizer is trained on. The manifest's ``made_from`` is the given one, with what only preparing finds out: the
+    ``source`` of what was fetched, or the digests of the ``corpora``.
     """
     with replacing_folder(Path(out_dir)) as folder:
         found = _make(settings, problems, folder, corpora)
-        kind = "tokenizer" if isinstance(settings, TokenizerData) else "dataset"
+        kind = _KINDS.get(type(settings), "dataset")
         return write_manifest(folder, kind=kind, name=name, made_from={**made_from, **found})
+
+
+_KINDS: Mapping[type, str] = {TokenizerData: "tokenizer", Benchmark: "benchmark"}
+"""What a manifest calls a folder that does not hold rows of the project's own form."""
 
 
 def load_rows(folder: str | Path, split: str) -> list[Row]:
@@ -105,6 +111,8 @@ def _make(
             for held, row in rows:
                 (held_out if held else train).write(jsonl_line(row))
         return {"source": {"commit": commit}}
+    if isinstance(settings, Benchmark):
+        return {"source": fetch_benchmark(settings, folder)}
     raise TypeError(f"no such data settings: {type(settings).__name__}")
 
 

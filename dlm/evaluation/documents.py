@@ -9,11 +9,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlm.data import load_rows
+from dlm.data import FILES, load_rows
 from dlm.errors import DataError
+from dlm.files import read_manifest
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
+
+
+def every_config(*, folder: str | None = None, **_: Any) -> DatasetDict:
+    """Load all configurations of a prepared benchmark as one, in the order of their names.
+
+    Raises:
+        DataError: no folder is given, or its files are not what its manifest says.
+    """
+    from datasets import DatasetDict, concatenate_datasets, get_dataset_config_names, load_dataset
+
+    if folder is None:
+        raise DataError("the task needs its prepared benchmark: `dataset` in the params")
+    read_manifest(folder)
+    place = str((Path(folder) / FILES).absolute())
+    parts = [load_dataset(place, config) for config in sorted(get_dataset_config_names(place))]
+    return DatasetDict({split: concatenate_datasets([part[split] for part in parts]) for split in parts[0]})
 
 
 def load(*, folder: str | None = None, **_: Any) -> DatasetDict:

@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lm_eval.evaluator import evaluate
+from lm_eval.filters import build_filter_ensemble
 from lm_eval.tasks import TaskManager
+from lm_eval.tasks._index import Kind
 
-from dlm.errors import SettingsError, SetupError, did_you_mean
+from dlm.data import FILES
+from dlm.errors import DlmError, SettingsError, SetupError, did_you_mean
 from dlm.evaluation.request import document_id
-from dlm.files import digest
-from dlm.params.task_files import FOLDER, LOCAL
+from dlm.files import digest, read_manifest
+from dlm.params.task_files import FOLDER, LOCAL, own_tasks
 from dlm.settings import LikelihoodSettings
 
 if TYPE_CHECKING:
@@ -36,8 +39,10 @@ if TYPE_CHECKING:
 
 # lm-eval's own defaults (`lm_eval.defaults`): shuffled choices and few-shot draws are those of its command line.
 _PYTHON_SEED, _NUMPY_SEED, _FEWSHOT_SEED = 0, 1234, 1234
-# What the metrics that run programs (Hugging Face's `code_eval`) look at before they do.
+# What the metric that runs programs in this process (Hugging Face's `code_eval`) looks at before it does, and its name.
 _ALLOW_PROGRAMS = "HF_ALLOW_CODE_EVAL"
+_RUNS_PROGRAMS = (_ALLOW_PROGRAMS, "code_eval")
+_WRAPPER = "prepared"
 _TOLERANCE = 1e-9
 _BOOTSTRAPS = 1000
 
@@ -93,7 +98,7 @@ def load_tasks(cells: Iterable[Cell], data_folder_of: Callable[[str], Path]) -> 
             local = cell.task_settings.lm_eval.startswith(LOCAL)
             if local not in managers:
                 managers[local] = _manager(local)
-            with _quiet(), _seeded(), _programs_allowed(cell):
+            with _quiet(), _seeded(), _no_programs_in_here():
                 loaded[cell.task] = _load(managers[local], cell, data_folder_of)
             _check(loaded[cell.task], cell)
     return loaded
@@ -106,7 +111,7 @@ def run(lm: LM, tasks: TaskDict, cell: Cell, *, predict_only: bool = False) -> M
         lm: any model object of lm-eval.
         tasks: the cell's loaded task; with ``predict_only``, good for nothing else afterwards.
         cell: shots, limit, chat.
-        predict_only: ask the model and compute no metric (lm-eval's `bypass`): no generated program is run.
+        predict_only: ask the model, apply no filter and compute no metric (lm-eval's `bypass`), so run no program.
 
     Returns:
         lm-eval's results.
@@ -116,7 +121,8 @@ def run(lm: LM, tasks: TaskDict, cell: Cell, *, predict_only: bool = False) -> M
         task.set_fewshot_seed(_FEWSHOT_SEED)
         if predict_only:
             task.override_metric("bypass")
-    with _quiet(), _seeded(), _programs_allowed(cell):
+            task._filters = [build_filter_ensemble("none", [("take_first", None)])]  # others may run programs
+    with _quiet(), _seeded(), _no_programs_in_here():
         results = evaluate(
             lm=lm,
             task_dict=tasks,
@@ -124,7 +130,7 @@ def run(lm: LM, tasks: TaskDict, cell: Cell, *, predict_only: bool = False) -> M
             apply_chat_template=cell.chat,
             fewshot_as_multiturn=True,
             bootstrap_iters=_BOOTSTRAPS,
-            confirm_run_unsafe_code=cell.task_settings.unsafe_code,
+            confirm_run_unsafe_code=True,  # of the project's own tasks, which do it in the sandbox (`_check`)
         )
     assert results is not None  # there is one rank
     return results
@@ -178,22 +184,46 @@ def _load(manager: TaskManager, cell: Cell, data_folder_of: Callable[[str], Path
         raise SettingsError(
             f"task '{cell.task}': lm-eval has no task '{name}'; {did_you_mean(name, manager.all_tasks)}"
         )
-    if not name.startswith(LOCAL):
-        return _load_stock(manager, cell)
-    if cell.dataset is None:
+    if cell.dataset is not None:
+        place = _place_of_data(name, data_folder_of(cell.dataset))
+        is_group = manager.task_index[name].kind is Kind.GROUP
+        # Overrides reach an indexed task, or those of a group, as the member of another group.
+        asked: Any = {"group": _WRAPPER, "task": [{"group" if is_group else "task": name, **place}]}
+    elif name.startswith(LOCAL):
         raise SettingsError(f"task '{cell.task}': '{name}' needs a prepared test set; name one as its `dataset`")
-    member = {"task": name, "dataset_kwargs": {"folder": str(data_folder_of(cell.dataset))}}
-    # Overrides reach an indexed task as the member of a group.
-    return {"tasks": {name: manager.load([{"group": "local", "task": [member]}])["tasks"][name]}}
+    else:
+        asked = name
+    loaded = _loaded(manager, asked, cell)
+    groups = {key: group for key, group in loaded.get("groups", {}).items() if key != _WRAPPER}
+    members = {key: names for key, names in loaded.get("group_map", {}).items() if key != _WRAPPER}
+    return {"tasks": loaded["tasks"], "groups": groups, "group_map": members}
 
 
-def _load_stock(manager: TaskManager, cell: Cell) -> TaskDict:
-    """Load a task of lm-eval's own. That runs its code and may fetch data: what goes wrong there is said in a line."""
+def _place_of_data(name: str, folder: Path) -> dict[str, Any]:
+    """Return what tells a task where its prepared data lies: the folder, or in it a benchmark's repository.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+        SettingsError: it is of another kind than the task reads.
+    """
+    kind = read_manifest(folder)["kind"]
+    own = own_tasks().get(name)
+    if own is not None and own.reads_folder:
+        return {"dataset_kwargs": {"folder": str(folder)}}
+    if kind != "benchmark":
+        raise SettingsError(f"{folder}: of kind '{kind}'; lm-eval's '{name}' reads data of kind 'benchmark'")
+    return {"dataset_path": str((folder / FILES).absolute())}
+
+
+def _loaded(manager: TaskManager, asked: Any, cell: Cell) -> TaskDict:
+    """Load a task. lm-eval's own run their code, and may fetch data: what goes wrong there is said in a line."""
     name = cell.task_settings.lm_eval
     try:
-        return manager.load([name])
+        return manager.load([asked])
+    except DlmError:
+        raise
     except Exception as error:
-        if _ALLOW_PROGRAMS in str(error):
+        if any(mark in str(error) for mark in _RUNS_PROGRAMS):
             raise SettingsError(_unsafe(cell)) from error
         problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise SetupError(f"task '{cell.task}': lm-eval cannot load its '{name}' here ({problem})") from error
@@ -201,7 +231,11 @@ def _load_stock(manager: TaskManager, cell: Cell) -> TaskDict:
 
 def _unsafe(cell: Cell) -> str:
     name = cell.task_settings.lm_eval
-    return f"task '{cell.task}': lm-eval's '{name}' runs programs that models write; write `unsafe_code: true` in it"
+    own = [task for task, file in own_tasks().items() if file.runs_programs]
+    return (
+        f"task '{cell.task}': lm-eval's '{name}' runs what models write in its own process; take one of the project's "
+        f"tasks, which use the sandbox: {did_you_mean(LOCAL + name, own)}"
+    )
 
 
 def _check(tasks: TaskDict, cell: Cell) -> None:
@@ -209,7 +243,7 @@ def _check(tasks: TaskDict, cell: Cell) -> None:
     shots = cell.task_settings.num_fewshot
     _check_readout(tasks, cell)
     for name, task in tasks["tasks"].items():
-        if getattr(task, "UNSAFE_CODE", False) and not cell.task_settings.unsafe_code:
+        if getattr(task, "UNSAFE_CODE", False) and not cell.task_settings.lm_eval.startswith(LOCAL):
             raise SettingsError(_unsafe(cell))
         if shots and task.get_config("num_fewshot") == 0:
             raise SettingsError(f"task '{cell.task}': lm-eval's '{name}' takes no shots; set num_fewshot: 0")
@@ -284,7 +318,8 @@ def _number(value: Any) -> float:
 
 def _config(task: Task) -> dict[str, Any]:
     config = dataclasses.asdict(task.config)
-    config.pop("dataset_kwargs", None)
+    for place in ("dataset_kwargs", "dataset_path"):
+        config.pop(place, None)
     config["metadata"] = {k: v for k, v in (config.get("metadata") or {}).items() if k != "config_source"}
     return config
 
@@ -320,18 +355,12 @@ def _seeded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _programs_allowed(cell: Cell) -> Iterator[None]:
-    """Let lm-eval's metrics run programs where the task says that it does; nowhere else are they allowed to.
-
-    Whether a machine may run such tasks at all is the params' to say (`Plan.refuse_unsafe`).
-    """
+def _no_programs_in_here() -> Iterator[None]:
+    """Forbid lm-eval's metrics to run programs, whatever the environment allows: that is for the sandbox."""
     before = os.environ.pop(_ALLOW_PROGRAMS, None)
-    if cell.task_settings.unsafe_code:
-        os.environ[_ALLOW_PROGRAMS] = "1"
     try:
         yield
     finally:
-        os.environ.pop(_ALLOW_PROGRAMS, None)
         if before is not None:
             os.environ[_ALLOW_PROGRAMS] = before
 

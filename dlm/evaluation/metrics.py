@@ -24,6 +24,16 @@ def sudoku(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, tuple[in
     return {"cell_accuracy": sudoku_cells(results[0], doc["puzzle"], doc["solution"])}
 
 
+def math_verify(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """1 if the last expression of the text is, by the library math-verify, that of the solution, else 0.
+
+    The second metric of lm-eval's `minerva_math`; its first wants another parser than the environment can have.
+    """
+    from math_verify import parse, verify
+
+    return {"math_verify": float(verify(gold=parse(doc["solution"]), target=parse(results[0])))}
+
+
 def ratio_of_sums(pairs: Sequence[tuple[float, float]]) -> float:
     """Aggregate (numerator, weight) pairs: the sum of the one over the sum of the other."""
     return sum(numerator for numerator, _ in pairs) / sum(weight for _, weight in pairs)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dlm.errors import DataError, SettingsError
 from dlm.evaluation.chat import Chat, load_tokenizer
 from dlm.evaluation.harness import Outcome, config_digest, load_tasks, read_outcome, run, task_versions
+from dlm.evaluation.programs import programs_allowed
 from dlm.evaluation.records import RECORDS, RecordStore
 from dlm.evaluation.replay import RecordedLM, Used
 from dlm.files import SCORES_FORMAT, digest, read_manifest, write_json, write_jsonl, write_manifest
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from dlm.evaluation.replay import Backend
     from dlm.models import Denoiser
     from dlm.params import Cell
-    from dlm.settings import ExecutionSettings
+    from dlm.settings import ExecutionSettings, SandboxSettings
 
 
 Bundles = Mapping[Path, Sequence["Cell"]]
@@ -86,6 +87,7 @@ def score_cells(
     data_folder_of: Callable[[str], Path],
     out_dir: str | Path,
     scale: str,
+    sandbox: SandboxSettings | None = None,
 ) -> dict[str, Any]:
     """Replay the records of a bundle into lm-eval and write ``scores.json`` and ``samples.jsonl``; no weights needed.
 
@@ -96,13 +98,15 @@ def score_cells(
         data_folder_of: folder of a prepared test set, by its name.
         out_dir: where the scores go.
         scale: name of the params.
+        sandbox: limits of the programs that models write; None: no task may run any.
 
     Returns:
         The content of ``scores.json``.
 
     Raises:
         DataError: a record is missing or damaged; the message names task, document and what to run.
-        SettingsError: a metric or filter that the task does not have.
+        SettingsError: a metric or filter that the task does not have; programs, and no sandbox for them.
+        SetupError: programs, and this machine cannot isolate them.
     """
     model, out_dir = _model({folder: cells}), Path(out_dir)
     checkpoint = _checkpoint_digest(Path(checkpoint_dir))
@@ -112,7 +116,7 @@ def score_cells(
     scored: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     executions: dict[str, Any] = {}
-    with RecordStore(folder / RECORDS) as store:
+    with RecordStore(folder / RECORDS) as store, programs_allowed(sandbox):
         for cell in cells:
             tasks = loaded[cell.task]
             lm = _recorded(store, cell, tasks, checkpoint, chat)
@@ -128,6 +132,7 @@ def score_cells(
         "responses": responses,
         "code": code_version(),
         "executions": executions,
+        **({"sandbox": dataclasses.asdict(sandbox)} if sandbox else {}),
         "cells": scored,
     }
     write_jsonl(out_dir / "samples.jsonl", rows)

@@ -12,6 +12,7 @@ from dlm.params.reader import NAME, Document, PathKey, read_document
 from dlm.params.schema import Params, is_causal, root_architecture
 from dlm.params.task_files import LOCAL, own_tasks
 from dlm.settings import (
+    Benchmark,
     ConvertedCheckpoint,
     DataSettings,
     FixedTestSet,
@@ -169,9 +170,7 @@ class _Checker:
         if task.lm_eval.startswith(LOCAL):
             self.own_task(path, task)
         elif task.dataset is not None:
-            problem = f"'{task.lm_eval}' is not one of the project's own tasks, which alone read a dataset"
-            remedy = f"remove it, or {did_you_mean(task.lm_eval, own_tasks())}"
-            raise self.document.error((*path, "lm_eval"), f"{problem}; {remedy}")
+            self.test_data(path, task, documents=False)
 
     def own_task(self, path: PathKey, task: Task) -> None:
         self.known((*path, "lm_eval"), task.lm_eval, own_tasks(), "task of the project's own")
@@ -182,9 +181,19 @@ class _Checker:
             self.known((*path, key), name, dict.fromkeys(known), f"{key} of '{task.lm_eval}'")
         if task.dataset is None:
             raise self.document.error(path, "missing key 'dataset'; the project's own tasks read a prepared test set")
-        self.known((*path, "dataset"), task.dataset, self.params.data, "data")
-        if not isinstance(self.params.data[task.dataset], GeneratedProblems | FixedTestSet):
-            raise self.document.error((*path, "dataset"), f"'{task.dataset}' is not a test set")
+        self.test_data(path, task, documents=file.documents)
+
+    def test_data(self, path: PathKey, task: Task, *, documents: bool) -> None:
+        """Refuse data that a task does not read: test sets of the project's form, or a benchmark's repository."""
+        path, name = (*path, "dataset"), str(task.dataset)
+        self.known(path, name, self.params.data, "data")
+        if isinstance(self.params.data[name], GeneratedProblems | FixedTestSet if documents else Benchmark):
+            return
+        if documents:
+            raise self.document.error(path, f"'{name}' is not a test set")
+        near = did_you_mean(task.lm_eval, own_tasks())
+        problem = f"'{name}' is not of kind 'benchmark', which alone '{task.lm_eval}' reads"
+        raise self.document.error(path, f"{problem}; correct it, or `lm_eval`: {near}")
 
     def table(self, name: str) -> None:
         table = self.params.tables[name]

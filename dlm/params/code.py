@@ -20,8 +20,8 @@ _MODELS = ("diffusion", "likelihood", "models", "sampling", "settings/decoding.p
 ROOMS = {
     "data": ("data",),
     "checkpoints": ("data/prepare.py", "data/lazy.py", "diffusion", "models", "settings/objective.py", "training"),
-    "responses": ("data", *_MODELS, "evaluation"),
-    "scores": ("data", "evaluation"),
+    "responses": ("data", *_MODELS, "evaluation", "sandbox"),
+    "scores": ("data", "evaluation", "sandbox"),
     "tables": ("analysis",),
     # What decides the answer to a prompt: responses recorded by other code than this are not kept.
     "answers": (

@@ -15,6 +15,7 @@ from dlm.errors import SettingsError, did_you_mean
 from dlm.files import MANIFEST, digest
 from dlm.params.checking import load_params
 from dlm.params.schema import Params, is_causal, root_architecture
+from dlm.params.task_files import own_tasks
 from dlm.settings import (
     BD3LM,
     ExactLikelihood,
@@ -22,6 +23,7 @@ from dlm.settings import (
     GreedySettings,
     LikelihoodSettings,
     SamplerSettings,
+    SandboxSettings,
     Scratch,
     TableRow,
     Task,
@@ -224,17 +226,26 @@ class Plan:
         return 0 if self.params.execution.device == "cpu" else 1
 
     def refuse_unsafe(self, tasks: Iterable[str]) -> None:
-        """Refuse tasks that run programs which a model writes, unless the params allow that.
+        """Refuse tasks that run programs which a model writes, unless the params have a sandbox for them.
 
         Raises:
             SettingsError: names the tasks, and how to allow them.
         """
-        unsafe = [name for name in dict.fromkeys(tasks) if self.params.tasks[name].unsafe_code]
-        if unsafe and not self.params.allow_unsafe_code:
+        unsafe = [name for name in dict.fromkeys(tasks) if self.runs_programs(name)]
+        if unsafe and self.params.sandbox is None:
             raise SettingsError(
-                f"params/{self.scale}.yaml: {', '.join(unsafe)}: would run programs that the models write, on this "
-                "machine and without a sandbox; write `allow_unsafe_code: true` to accept that, or take out the tasks"
+                f"params/{self.scale}.yaml: {', '.join(unsafe)}: would run programs that the models write; write "
+                "`sandbox: {}` to have them run on the machine that scores, isolated, or take out the tasks"
             )
+
+    def limits(self, cells: Iterable[Cell]) -> SandboxSettings | None:
+        """Return the limits of the programs that the models write for some cells; None: no task of theirs runs any."""
+        return self.params.sandbox if any(self.runs_programs(cell.task) for cell in cells) else None
+
+    def runs_programs(self, task: str) -> bool:
+        """Return whether a task runs programs that models write; lm-eval's own that do are refused when loaded."""
+        file = own_tasks().get(self.params.tasks[task].lm_eval)
+        return file is not None and file.runs_programs
 
     def table_models(self, table: str) -> list[str]:
         """Names of the checkpoints in a table, each once."""
@@ -300,7 +311,10 @@ class Plan:
     def digest(self, step: str, name: str) -> str:
         """Digest of every setting that a step's product ``name`` depends on: a change of it re-runs the step."""
         if step in ("responses", "scores"):
-            return self._cells_digest(self.bundle(name))
+            cells = self.bundle(name)
+            limits = self.limits(cells) if step == "scores" else None
+            asked = self._cells_digest(cells)
+            return digest([asked, dataclasses.asdict(limits)]) if limits else asked
         params = self.params
         entry = self.entry(step, name)
         parts: list[Any] = [dataclasses.asdict(entry)]

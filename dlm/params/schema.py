@@ -15,6 +15,7 @@ from dlm.settings import (
     ProblemSettings,
     Recipe,
     SamplerSettings,
+    SandboxSettings,
     Scratch,
     Table,
     Task,
@@ -34,8 +35,9 @@ class Params:
     """True: the numbers test the pipeline only; tables say so in every row."""
     seed: int = 0
     """Seed of every training, sampling and estimate (>= 0)."""
-    allow_unsafe_code: bool = False
-    """Run what models write, for tasks of unsafe_code, on this machine and without a sandbox; false: refuse them."""
+    sandbox: SandboxSettings | None = None
+    """Limits of the programs that models write. Giving them, `sandbox: {}` for the defaults, allows tasks to run such
+    programs, isolated; None: those tasks are planned, and refused when they are to be run."""
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     """How models are run."""
     problems: ProblemSettings = field(default_factory=ProblemSettings)

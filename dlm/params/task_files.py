@@ -25,6 +25,12 @@ class TaskFile:
     output: Literal["generate", "likelihood"]
     metrics: tuple[str, ...]
     filters: tuple[str, ...]
+    runs_programs: bool = False
+    """Whether it runs programs that models write."""
+    reads_folder: bool = False
+    """Whether it reads its prepared data itself (`custom_dataset`); lm-eval loads that of the others."""
+    documents: bool = True
+    """Whether that data is a test set of the project's form; else it is a benchmark's repository."""
 
 
 @functools.cache
@@ -43,7 +49,9 @@ def _read(path: Path) -> tuple[str, TaskFile]:
         output = "generate" if content["output_type"] == "generate_until" else "likelihood"
         metrics = _names(content["metric_list"], "metric")
         filters = _names(content.get("filter_list", [{"name": "none"}]), "name")
-        return str(content["task"]), TaskFile(output, metrics, filters)  # type: ignore[arg-type]
+        loader = content.get("custom_dataset")
+        traits = bool(content.get("unsafe_code")), loader is not None, loader == "load"
+        return str(content["task"]), TaskFile(output, metrics, filters, *traits)  # type: ignore[arg-type]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: broken YAML ({' '.join(str(error).split())}); correct the file") from error
     except (KeyError, TypeError, AttributeError) as error:

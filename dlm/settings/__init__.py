@@ -3,6 +3,7 @@
 from dlm.settings.autoregressive import ExactLikelihood, GreedySettings
 from dlm.settings.data import (
     PROBLEMS,
+    Benchmark,
     Countdown,
     DataSettings,
     FixedTestSet,
@@ -52,6 +53,7 @@ __all__ = [
     "ApproximateCache",
     "Architecture",
     "Autoregressive",
+    "Benchmark",
     "CheckpointSettings",
     "ConvertedCheckpoint",
     "Countdown",

@@ -244,7 +244,26 @@ class HubDataset:
             raise SettingsError(f"response_contains {problem}; remove it")
 
 
-DataSettings = GeneratedMixture | GeneratedProblems | TokenizerData | FixedTestSet | HubDataset
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """The data of a benchmark, as a hub has it: fetched once, then read by lm-eval's task without a network."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["benchmark"] = "benchmark"
+    """Discriminator: `benchmark`."""
+    repository: str
+    """Hub id, `organisation/name`: the one that the task names."""
+    revision: str
+    """Branch, tag or commit; the commit that it resolves to is recorded in the manifest."""
+    files: tuple[str, ...] = ()
+    """Patterns of the files to fetch, such as `main/*` (`*` stands for any text, `/` included); none: all of them."""
+
+    def __post_init__(self) -> None:
+        if self.repository.count("/") != 1:
+            raise SettingsError(f"repository must read 'organisation/name', got '{self.repository}'")
+
+
+DataSettings = GeneratedMixture | GeneratedProblems | TokenizerData | FixedTestSet | HubDataset | Benchmark
 
 
 def is_text(data: GeneratedMixture | HubDataset) -> bool:

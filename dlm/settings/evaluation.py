@@ -42,8 +42,6 @@ class Task:
     """Text that every answer is made to begin with, such as the opening reasoning tag."""
     prefix_for: Literal["all", "tuned"] = "all"
     """Whose answers begin with response_prefix: all models', or only those that do not stand before SFT."""
-    unsafe_code: bool = False
-    """The task runs programs that the model writes; it is planned anywhere, and run where allow_unsafe_code says so."""
     benchmark: str | None = None
     """Name of the benchmark in the published figures."""
 

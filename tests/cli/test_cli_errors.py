@@ -35,7 +35,7 @@ def dlm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["prepare", "korpus"], "has no data named 'korpus': did you mean 'corpus'?"),
         (["sample", "dream-parent"], "no table of scale 'tiny' evaluates checkpoint 'dream-parent'"),
         (["sample", "llada-base", "--scale", "paper"], "params/paper.yaml: humaneval, mbpp: would run programs that"),
-        (["score", "llada-base", "--scale", "paper"], "write `allow_unsafe_code: true` to accept that"),
+        (["score", "llada-base", "--scale", "paper"], "write `sandbox: {}` to have them run on the"),
         (["train", "llada-base", "--scale", ""], "unknown scale '': known: micro, paper, tiny"),
         (["train", "llada-base", "--scale", "../x"], "unknown scale '../x': known"),
         (["train", ""], "has no checkpoint named '': known: "),

@@ -239,8 +239,8 @@ def test_a_data_set_of_the_hub_is_prepared_and_faults_are_one_line(endpoint, tmp
     out = json.loads(done.stdout.splitlines()[-1])
     assert isinstance(out["good"], list), out
     assert [len(part) for part in out["good"]] == [4, 1, 40]
-    assert out["absent"].startswith("no/such@main: the hub did not give it (RepositoryNotFoundError")
-    assert out["branch"].startswith("simplescaling/s1K@v9: the hub did not give it (RevisionNotFoundError")
+    assert out["absent"].startswith("no/such@main: the hub has no such repository, or it is private; ")
+    assert out["branch"].startswith("simplescaling/s1K@v9: the hub has no such revision of it; correct `revision` ")
     assert out["split"].startswith("simplescaling/s1K@main: the hub did not give it (ValueError")
     assert out["chats"][:2] == [[f"chats-{number}" for number in range(4)], ["chats-test-0", "chats-test-1"]]
     assert sorted(out["code"][0] + out["code"][1]) == [f"code-{number}" for number in (0, 1, 2, 3, 5, 6)]

@@ -6,52 +6,22 @@ import dataclasses
 import math
 import os
 import random
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_examples import DOCUMENTS, TASKS, byte_tokenizer, cell, save_documents
-from lm_eval.api.model import LM
+from canned import CannedLM, asked, evaluate
+from evaluation_examples import DOCUMENTS, TASKS, cell, save_documents
 
 from dlm.data.mixtures import problem_documents
 from dlm.errors import DataError, SettingsError, SetupError
 from dlm.evaluation import harness
-from dlm.evaluation.chat import Chat
-from dlm.evaluation.harness import config_digest, load_tasks, read_outcome, run
-from dlm.evaluation.request import requests_of
+from dlm.evaluation.harness import config_digest, load_tasks, read_outcome
 from dlm.files import write_jsonl
 from dlm.params.task_files import FOLDER, own_tasks
 from dlm.settings import GeneratedProblems, LikelihoodSettings, ProblemSettings
-
-
-class CannedLM(LM):
-    """Says what it is told to, and keeps what it was asked."""
-
-    def __init__(self, say: Callable[[str], str] = lambda prompt: "", likes: str = "") -> None:
-        super().__init__()
-        self.say, self.likes, self.asked = say, likes, []
-        self.chat = Chat(byte_tokenizer, "canned")
-
-    def generate_until(self, requests: list[Any]) -> list[str]:
-        self.asked += requests_of(requests)
-        return [self.say(request.args[0]) for request in requests]
-
-    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        self.asked += requests_of(requests)
-        return [(0.0 if self.likes in request.args[1] else -9.0, False) for request in requests]
-
-    def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
-        raise NotImplementedError
-
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        return self.chat.render(chat_history, add_generation_prompt)
-
-    @property
-    def tokenizer_name(self) -> str:
-        return "canned"
 
 
 @pytest.fixture(scope="module")
@@ -60,18 +30,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, rows in DOCUMENTS.items():
         save_documents(folder / name, rows)
     return folder
-
-
-def evaluate(data: Path, one: Any, lm: CannedLM) -> tuple[Any, Any, Any]:
-    tasks = load_tasks([one], lambda name: data / name)[one.task]
-    results = run(lm, tasks, one)
-    return tasks, results, read_outcome(results, tasks, one)
-
-
-def asked(data: Path, one: Any) -> list[tuple[str, str | None]]:
-    lm = CannedLM()
-    evaluate(data, one, lm)
-    return [(request.prompt, request.continuation) for request in lm.asked]
 
 
 def with_settings(name: str, **changes: Any) -> Any:
@@ -167,7 +125,7 @@ def test_every_task_file_has_a_version_and_loads_alone(data):
     for name in TASKS:
         (task,) = load_tasks([cell(name)], lambda name: data / name)[name]["tasks"].values()
         assert task.VERSION == 1.0
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == {task.lm_eval for task in TASKS.values()}
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(own_tasks())
 
 
 def test_the_config_digest_knows_the_tasks_content_and_no_path(data, tmp_path):
@@ -260,30 +218,30 @@ def stock(tmp_path, monkeypatch):
 
 
 def programs(**changes: Any) -> Any:
-    return with_settings("words", **{"lm_eval": "programs", "metric": "pass@1", "unsafe_code": True} | changes)
+    one = with_settings("words", **{"lm_eval": "programs", "metric": "pass@1"} | changes)
+    return dataclasses.replace(one, dataset=None)
 
 
-def test_programs_are_run_where_the_task_says_so_and_are_not_allowed_afterwards(stock):
-    assert evaluate(stock, programs(), CannedLM(lambda _: "right"))[2].value == 1.0
-    assert evaluate(stock, programs(), CannedLM(lambda _: "wrong"))[2].value == 0.0
-    assert "HF_ALLOW_CODE_EVAL" not in os.environ
-
-
-def test_programs_are_not_run_where_the_task_does_not_say_so(stock, monkeypatch):
-    expected = r"^task 'words': lm-eval's 'programs' runs programs that models write; write `unsafe_code: true` in it$"
+def test_programs_are_never_run_in_this_process(stock, monkeypatch):
+    expected = (
+        r"^task 'words': lm-eval's 'programs' runs what models write in its own process; take one of the project's "
+        r"tasks, which use the sandbox: known: dlm_code_lines, dlm_humaneval, "
+    )
     with pytest.raises(SettingsError, match=expected):
-        load_tasks([programs(unsafe_code=False)], lambda name: stock)
+        load_tasks([programs()], lambda name: stock)
     # Not even where the environment allows them, or the task's own code does not look.
     monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "1")
     with pytest.raises(SettingsError, match=expected):
-        load_tasks([programs(unsafe_code=False)], lambda name: stock)
+        load_tasks([programs()], lambda name: stock)
     assert os.environ["HF_ALLOW_CODE_EVAL"] == "1"
     (stock / "utils.py").write_text(PROGRAMS.replace("guard()\n", "\n"))
     with pytest.raises(SettingsError, match=expected):
-        load_tasks([programs(unsafe_code=False)], lambda name: stock)
+        load_tasks([programs()], lambda name: stock)
 
 
 def test_a_metric_that_a_function_does_not_give_is_refused_by_name(stock):
+    (stock / "utils.py").write_text(PROGRAMS.replace("guard()\n", "\n"))
+    (stock / "programs.yaml").write_text(PROGRAMS_TASK.replace("unsafe_code: true\n", ""))
     with pytest.raises(SettingsError, match=r"lm-eval gives no 'pass@2,none' .* did you mean 'pass@1,none'"):
         evaluate(stock, programs(metric="pass@2"), CannedLM())
 

@@ -180,7 +180,11 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("tasks: [word_problems, countdown, sudoku, number_choice]", "tasks: []", "tasks is empty"),
         ("output: likelihood", "output: likelihood\n    sampler: answer48", "does not apply to a likelihood task"),
         ("dlm_countdown", "dlm_countdwn", "no task of the project's own is named 'dlm_countdwn'; did you mean 'dlm_"),
-        ("dlm_countdown", "dml_countdown", "which alone read a dataset; remove it, or did you mean 'dlm_countdown'?"),
+        (
+            "dlm_countdown",
+            "dml_countdown",
+            "not of kind 'benchmark', which alone 'dml_countdown' reads; correct it, or `lm_eval`: did you mean 'dlm_",
+        ),
         ("cell_accuracy", "cell_acuracy", "metric: no metric of 'dlm_sudoku' is named 'cell_acuracy'; did you mean"),
         ("metric: acc", "metric: acc\n    filter: strict", "no filter of 'dlm_number_choice' is named 'strict'; known"),
         ("dlm_word_problems", "dlm_number_choice", "output: 'dlm_number_choice' is of output 'likelihood'; write that"),
@@ -277,7 +281,11 @@ def test_extended_scale_blames_the_file_that_wrote_the_key(project: Path) -> Non
         ("format: messages", "format: mesages", "data.tulu3.format: unknown 'mesages'; did you mean 'messages'?"),
         ("streaming: true\n    rows: 1500000", "streaming: true", "data.openwebtext.streaming: streaming reads on for"),
         ("extends: paper/sizes", "extends: paper/size", "extends: unknown scale 'paper/size'; did you mean"),
-        ("extends: paper/sizes", "extends: paper", "extends: circular (paper -> paper/training -> paper); remove one"),
+        (
+            "extends: paper/sizes",
+            "extends: paper",
+            "extends: circular (paper -> paper/benchmarks -> paper/training -> paper); remove one",
+        ),
     ],
 )
 def test_what_is_wrong_in_a_part_is_named_there(project: Path, old: str, new: str, message: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from dlm.analysis.published import Published
 from dlm.errors import SettingsError
 from dlm.params import Plan, load_plan
-from dlm.settings import Difference, TableRow
+from dlm.settings import Difference, SandboxSettings, TableRow
 
 
 @pytest.fixture(scope="module")
@@ -199,13 +199,20 @@ def test_the_papers_table_names_what_is_not_as_published() -> None:
 
 
 def test_what_models_write_is_run_only_where_the_params_say_so(plan: Plan) -> None:
-    task = dataclasses.replace(plan.params.tasks["countdown"], unsafe_code=True)
+    task = dataclasses.replace(plan.params.tasks["countdown"], lm_eval="dlm_code_lines")
     unsafe = changed(plan, tasks={**plan.params.tasks, "countdown": task})
     plan.refuse_unsafe(plan.params.tasks)
     unsafe.refuse_unsafe(["sudoku"])
     with pytest.raises(SettingsError, match=r"params/tiny\.yaml: countdown: would run programs"):
         unsafe.refuse_unsafe(unsafe.params.tasks)
-    changed(unsafe, allow_unsafe_code=True).refuse_unsafe(unsafe.params.tasks)
+    allowed = changed(unsafe, sandbox=SandboxSettings())
+    allowed.refuse_unsafe(unsafe.params.tasks)
+    # Scores depend on the limits, what is sampled does not.
+    other = changed(unsafe, sandbox=SandboxSettings(seconds=20))
+    assert allowed.digest("scores", "llada-base/1") != other.digest("scores", "llada-base/1")
+    assert allowed.digest("responses", "llada-base/1") == other.digest("responses", "llada-base/1")
+    plain = changed(plan, sandbox=SandboxSettings())
+    assert plain.digest("scores", "llada-base/1") == plan.digest("scores", "llada-base/1")
 
 
 def test_unknown_names_are_refused_with_the_nearest(plan: Plan) -> None:
