@@ -22,6 +22,7 @@ DATA = {"datasets", "huggingface-hub", "pandas", "pyarrow", "rich", "tenacity", 
 OUTSIDE = {
     "errors": set(),
     "files": set(),
+    "ordering": set(),
     "provenance": set(),
     "progress": {"rich"},
     "settings": set(),
@@ -54,6 +55,7 @@ OUTSIDE = {
 ALONE = {
     "errors": set(),
     "files": set(),
+    "ordering": set(),
     "settings": set(),
     "sandbox": set(),
     "params": PLAN,

@@ -37,6 +37,8 @@ COLUMNS = (
 LINEAGE_FORMAT = "dlm-table-lineage/1"
 SUFFIXES = (".lineage.json", ".md", ".csv")
 """What a table consists of, in the order of writing: the CSV, which others wait for, last."""
+_ANSWERS = ("empty_share", "truncated_share", "mean_tokens", "tokens_per_pass", "order_tau")
+"""What scores say of how answers look."""
 
 
 def write_files(result: TableResult, folder: str | Path, *, code: Mapping[str, Any]) -> list[Path]:
@@ -293,7 +295,7 @@ def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
         "filter": cell.filter,
         **{key: cell.extra.get(key) for key in ("checkpoint", "what", "how", "lm_eval")},
         **{key: cell.extra.get(key) for key in ("forward_passes", "seconds")},
-        **{key: cell.extra[key] for key in ("empty_share", "truncated_share", "mean_tokens") if key in cell.extra},
+        **{key: cell.extra[key] for key in _ANSWERS if key in cell.extra},
         "scores": bundle and f"{root}/scores/{model}/{bundle}/scores.json",
         "responses": bundle and f"{root}/responses/{model}/{bundle}/manifest.json",
         "checkpoint_manifest": f"{root}/checkpoints/{model}/manifest.json",

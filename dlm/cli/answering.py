@@ -6,12 +6,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dlm.errors import SettingsError
 from dlm.progress import say
+
+if TYPE_CHECKING:
+    from dlm.sampling import Sample
 
 BLANK = re.compile(r"\[MASK(?:\*(\d+))?\]")
 """A blank of one token, or of as many as the number says: `[MASK]`, `[MASK*8]`."""
@@ -27,11 +30,14 @@ def decoding_options(function: Any) -> Any:
     )
     told = "A setting of the method, e.g. max_new_tokens=64; may be given several times."
     change = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help=told)
-    return preset(change(function))
+    when = "Also print which pass committed each token, and how sure the model was of it."
+    return preset(change(click.option("--order", is_flag=True, help=when)(function)))
 
 
-def answer(folder: Path, prompt: str, seed: int, preset: str | None, changes: Sequence[str]) -> str:
-    """Return a checkpoint's answer to a chat of one message."""
+def answer(
+    folder: Path, prompt: str, seed: int, preset: str | None, changes: Sequence[str], *, order: bool = False
+) -> str:
+    """Return a checkpoint's answer to a chat of one message; ``order``: and when each token of it was committed."""
     if not prompt.strip():
         raise SettingsError("--prompt is empty; write what is to be answered")
     read = _read(preset, changes)
@@ -41,10 +47,12 @@ def answer(folder: Path, prompt: str, seed: int, preset: str | None, changes: Se
     denoiser = load_denoiser(folder)
     chat = [{"role": "user", "content": prompt}]
     text = denoiser.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    found = Sampler(denoiser, _chosen(denoiser, preset, read), seed=seed).sample([text])[0].text
-    if not found:
+    sampler = Sampler(denoiser, _chosen(denoiser, preset, read), seed=seed, record_order=order)
+    found = sampler.sample([text])[0]
+    if not found.text:
         say("the answer is empty: the model ended it at once")
-    return found
+    stops = (place for place, token in enumerate(found.tokens) if token in sampler.stop_token_ids)
+    return found.text + (_order(denoiser, found, next(stops, len(found.tokens))) if order else "")
 
 
 @click.command()
@@ -52,7 +60,7 @@ def answer(folder: Path, prompt: str, seed: int, preset: str | None, changes: Se
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="A checkpoint folder.")
 @click.option("--seed", default=0, show_default=True, help="Seed of random numbers.")
 @decoding_options
-def infill(text: str, model: Path, seed: int, preset: str | None, changes: tuple[str, ...]) -> None:
+def infill(text: str, model: Path, seed: int, preset: str | None, changes: tuple[str, ...], order: bool) -> None:
     """Fill the blanks of TEXT and print it: [MASK] is one token, [MASK*8] are eight."""
     read = _read(preset, changes)
     if not any(int(number or 1) for number in BLANK.findall(text)):
@@ -68,7 +76,25 @@ def infill(text: str, model: Path, seed: int, preset: str | None, changes: tuple
         if number % 2 == 1:
             tokens += [denoiser.mask_token_id] * int(piece or 1)
     settings = _chosen(denoiser, preset, read)
-    click.echo(Sampler(denoiser, settings, seed=seed).infill([tokens])[0].text)
+    found = Sampler(denoiser, settings, seed=seed, record_order=order).infill([tokens])[0]
+    click.echo(found.text + (_order(denoiser, found, len(tokens)) if order else ""))
+
+
+def _order(denoiser: Any, sample: Sample, end: int) -> str:
+    """Return lines that tell when the tokens before place ``end`` were committed; what follows is filler."""
+    from dlm.ordering import order_tau
+
+    assert sample.steps is not None and sample.confidences is not None
+    written = [place for place, step in enumerate(sample.steps) if step >= 0]
+    shown = [place for place in written if place < end]
+    lines = [f"{'place':>5} {'pass':>5} {'confidence':>10}  token"]
+    for place in shown:
+        token = denoiser.tokenizer.decode([sample.tokens[place]])
+        lines.append(f"{place:>5} {sample.steps[place]:>5} {sample.confidences[place]:>10.6f}  {token!r}")
+    tau = order_tau(sample.steps[:end])
+    ranked = "no order" if tau is None else f"Kendall's tau {tau:.2f} (1: left to right, 0: neither, -1: right to left)"
+    filler = f" and {len(written) - len(shown)} of filler" if len(written) > len(shown) else ""
+    return "\n".join(["", "", *lines, f"{len(shown)} tokens{filler} in {sample.forward_passes} passes; {ranked}"])
 
 
 def _chosen(denoiser: Any, name: str | None, values: Mapping[str, Any]) -> Any:

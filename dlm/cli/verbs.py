@@ -165,6 +165,7 @@ def sample(
     seed: int,
     preset: str | None,
     changes: tuple[str, ...],
+    order: bool,
     bundle: str | None,
     scale: str,
     log: Path | None,
@@ -173,10 +174,10 @@ def sample(
     if prompt is not None:
         if model is None or name is not None or bundle is not None:
             raise click.UsageError("--prompt needs --model DIR, and neither NAME nor --bundle")
-        click.echo(answer(model, prompt, seed, preset, changes))
+        click.echo(answer(model, prompt, seed, preset, changes, order=order))
         return
-    if preset is not None or changes:
-        raise click.UsageError("--preset and --set go with --prompt; NAME is sampled as its tables say")
+    if preset is not None or changes or order:
+        raise click.UsageError("--preset, --set and --order go with --prompt; NAME is sampled as its tables say")
     if name is None or model is not None:
         raise click.UsageError("give the NAME of a checkpoint, or --model DIR and --prompt TEXT")
     with pipeline(scale, log) as plan:

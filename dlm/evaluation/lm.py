@@ -36,6 +36,10 @@ class Generation:
     """Evaluations of the model that the answer took part in."""
     seconds: float
     """Its share of its batch's seconds."""
+    steps: tuple[int, ...] | None = None
+    """As of :class:`dlm.sampling.Sample`: the pass that committed each position of the answer. None: not recorded."""
+    confidences: tuple[float, ...] | None = None
+    """As of :class:`dlm.sampling.Sample`: the model's probability of each then. None: not recorded."""
 
 
 @register_model("dlm")
@@ -68,7 +72,8 @@ class DiffusionLM(TemplateLM):
         self.denoiser, self.seed, self.response_prefix = denoiser, seed, response_prefix
         self.execution = execution or ExecutionSettings()
         self.likelihood_settings = likelihood or LikelihoodSettings()
-        self._sampler = Sampler(denoiser, sampler, seed=seed, batch_size=self.execution.batch_size)
+        batch_size, record_order = self.execution.batch_size, self.execution.record_order
+        self._sampler = Sampler(denoiser, sampler, seed=seed, batch_size=batch_size, record_order=record_order)
         self._chat = Chat(lambda: denoiser.tokenizer, denoiser.digest[:12] or "unsaved")
 
     # What the records are made of
@@ -113,7 +118,9 @@ class DiffusionLM(TemplateLM):
         stops = self._sampler.stop_token_ids
         length = next((i for i, token in enumerate(sample.tokens) if token in stops), len(sample.tokens))
         response = self.response_prefix + sample.text
-        return Generation(response, length, sample.stopped, sample.forward_passes, sample.seconds)
+        return Generation(
+            response, length, sample.stopped, sample.forward_passes, sample.seconds, sample.steps, sample.confidences
+        )
 
     def _whole(self, parts: Sequence[Sequence[Answer]]) -> Iterator[list[tuple[int, Estimate]]]:
         """Estimate all parts together; yield each whole when its last part is known."""

@@ -6,6 +6,7 @@ With a backend this is sampling that resumes; without one it is replay, which ne
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -184,7 +185,15 @@ def _generated(generation: Generation) -> dict[str, Any]:
         "stopped": generation.stopped,
         "forward_passes": generation.forward_passes,
         "seconds": round(generation.seconds, 6),
+        **_order(generation),
     }
+
+
+def _order(generation: Generation) -> dict[str, Any]:
+    if generation.steps is None or generation.confidences is None:
+        return {}
+    sure = [None if math.isnan(confidence) else round(confidence, 6) for confidence in generation.confidences]
+    return {"steps": list(generation.steps), "confidences": sure}
 
 
 def _estimated(estimate: Estimate) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dlm.evaluation.programs import programs_allowed
 from dlm.evaluation.records import RECORDS, RecordStore
 from dlm.evaluation.replay import RecordedLM, Used
 from dlm.files import SCORES_FORMAT, digest, read_manifest, write_json, write_jsonl, write_manifest
+from dlm.ordering import order_tau
 from dlm.provenance import code_version
 from dlm.settings import ExactLikelihood, GreedySettings
 
@@ -243,8 +244,18 @@ def _totals(records: Sequence[dict[str, Any]], prefix: str) -> dict[str, Any]:
         empty = sum(not record["response"][len(prefix) :].strip() for record in answers)
         totals["empty_share"] = empty / len(answers)
         totals["truncated_share"] = sum(not record["stopped"] for record in answers) / len(answers)
-        totals["mean_tokens"] = sum(record["tokens"] for record in answers) / len(answers)
+        totals |= _speeds(answers)
     return totals
+
+
+def _speeds(answers: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return what answers have of tokens, up to their first stop token; and in which order, where that is recorded."""
+    tokens, passes = sum(each["tokens"] for each in answers), sum(each["forward_passes"] for each in answers)
+    found = {"mean_tokens": tokens / len(answers), "tokens_per_pass": tokens / passes if passes else 0.0}
+    taus = [order_tau(each["steps"][: each["tokens"]]) for each in answers if "steps" in each]
+    if known := [tau for tau in taus if tau is not None]:
+        found["order_tau"] = sum(known) / len(known)
+    return found
 
 
 def _samples(cell: Cell, outcome: Outcome, used: Iterable[Used]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 What is digested is what Python would run: comments, docstrings and formatting change nothing, nor does the Python
 version. Left out are the rooms whose effect on a result is in its settings already (params, and of settings all that
-holds values and computes nothing), and those that have none (cli, tracking; how files are written, progress, errors).
+holds values and computes nothing), and those that have none (cli, tracking; how files are written, progress, errors;
+on answers, what their order tells).
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ _MODELS = ("diffusion", "likelihood", "models", "sampling", "settings/decoding.p
 ROOMS = {
     "data": ("data",),
     "checkpoints": ("data/prepare.py", "data/lazy.py", "diffusion", "models", "settings/objective.py", "training"),
-    "responses": ("data", *_MODELS, "evaluation", "sandbox"),
-    "scores": ("data", "evaluation", "sandbox"),
+    "responses": ("data", *_MODELS, "evaluation", "ordering.py", "sandbox"),
+    "scores": ("data", "evaluation", "ordering.py", "sandbox"),
     "tables": ("analysis",),
     # What decides the answer to a prompt: responses recorded by other code than this are not kept.
     "answers": (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dlm import ordering
 from dlm.errors import SettingsError
 
 
@@ -51,31 +52,16 @@ def tokens_per_pass(sample: Sample) -> float:
     Raises:
         SettingsError: the sample holds no record.
     """
-    written = sum(step >= 0 for step in _steps(sample))
-    return written / sample.forward_passes if sample.forward_passes else 0.0
+    return ordering.tokens_per_pass(_steps(sample), sample.forward_passes)
 
 
-def order_tau(sample: Sample) -> float:
-    """Return Kendall's tau-b between the place of a token and the pass that committed it.
-
-    1: from left to right, -1: from right to left, 0: neither. Tokens of one pass are tied; 0.0 where all are.
+def order_tau(sample: Sample) -> float | None:
+    """Return how far the order is from left to right: :func:`dlm.ordering.order_tau`.
 
     Raises:
         SettingsError: the sample holds no record.
     """
-    steps = [step for step in _steps(sample) if step >= 0]
-    return kendall_tau(steps)
-
-
-def kendall_tau(values: Sequence[float]) -> float:
-    """Return Kendall's tau-b between values and their places, which have no ties (Kendall, Biometrika 33, 1945).
-
-    >>> kendall_tau([0, 1, 2]), kendall_tau([2, 1, 0]), kendall_tau([1, 1])
-    (1.0, -1.0, 0.0)
-    """
-    pairs = [(left > right) - (left < right) for n, right in enumerate(values) for left in values[:n]]
-    untied = sum(pair != 0 for pair in pairs)
-    return -sum(pairs) / (untied * len(pairs)) ** 0.5 if untied else 0.0
+    return ordering.order_tau(_steps(sample))
 
 
 def _steps(sample: Sample) -> tuple[int, ...]:

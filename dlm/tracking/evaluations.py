@@ -21,7 +21,9 @@ _TOTALS = {
     "requests": "cost/requests",
     "forward_passes": "cost/forward_passes",
     "seconds": "cost/seconds",
+    "tokens_per_pass": "cost/tokens_per_forward_pass",
     "mean_tokens": "answers/mean_tokens",
+    "order_tau": "answers/order_tau",
     "empty_share": "answers/empty_share",
     "truncated_share": "answers/truncated_share",
 }
@@ -121,8 +123,6 @@ def _metrics(cell: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for field, key in _TOTALS.items():
         if field in cell:
             yield key, float(cell[field])
-    if "mean_tokens" in cell and cell["forward_passes"]:
-        yield "cost/tokens_per_forward_pass", cell["mean_tokens"] * cell["requests"] / cell["forward_passes"]
 
 
 def _params(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, str]:

@@ -20,6 +20,7 @@ A run is one (model, task, setting): a checkpoint's answers to a test set, sampl
 | `cost/seconds` | seconds of sampling, as shared out over its batches; lower is cheaper |
 | `cost/tokens_per_forward_pass` | answer tokens a pass gives; higher is faster |
 | `answers/mean_tokens` | tokens of an answer |
+| `answers/order_tau` | where recorded: order of decoding, from 1 (left to right) over 0 to -1 (right to left) |
 | `answers/empty_share`, `answers/truncated_share` | shares (0 to 1) of answers that are empty, or are cut |
 
 The columns `sampler.…` and `likelihood.…` are the settings, `execution.…` how the model was run.

@@ -37,6 +37,21 @@ def test_the_checkpoints_own_method_with_another_length(checkpoint: Path) -> Non
     assert len(run(*asked, "--set", "max_new_tokens=5").split()) == 5
 
 
+def test_the_order_of_decoding_is_told_token_by_token(checkpoint: Path) -> None:
+    asked = ("sample", "--model", str(checkpoint), "--prompt", "b c", "--set", "suppress_tokens=[0, 2]")
+    asked += ("--set", "max_new_tokens=5")
+    text, _, head, *rows, summary = run(*asked, "--order").splitlines()
+    assert text == run(*asked).strip()
+    assert head.split() == ["place", "pass", "confidence", "token"]
+    assert [row.split()[0] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert sorted(row.split()[1] for row in rows) == ["0", "1", "2", "3", "4"]
+    assert [row.split("'")[1] for row in rows] == text.split()
+    assert summary.startswith("5 tokens in 5 passes; Kendall's tau ")
+    filled = run("infill", "--model", str(checkpoint), "b [MASK] c", "--order").splitlines()
+    assert filled[3].split()[:2] == ["1", "0"]
+    assert filled[4] == "1 tokens in 1 passes; no order"
+
+
 def test_blanks_are_filled(checkpoint: Path) -> None:
     words = run("infill", "--model", str(checkpoint), "b [MASK] c [MASK*2] d", "--preset", "mdlm").split()
     assert (words[0], words[-1]) == ("b", "d")

@@ -169,6 +169,24 @@ def test_scores_say_what_they_are(sampled):
     assert "truncated_share" not in choice
 
 
+def test_records_hold_the_order_of_decoding_where_that_is_asked_for(sampled, place):
+    place.sample(execution=dataclasses.replace(EXECUTION, record_order=True))
+    plain = {record["what"]: record for record in sampled.lines()}
+    for record in place.lines():
+        steps, confidences = record.pop("steps", None), record.pop("confidences", None)
+        assert timeless(record) == timeless(plain[record["what"]]), "nothing else is changed"
+        assert (steps is None) == (record["kind"] == "likelihood")
+        if steps is not None:
+            assert len(steps) == len(confidences) == 8
+            assert set(steps) == set(range(record["forward_passes"]))
+            assert all(0 < confidence <= 1 for confidence in confidences)
+    for found, without in zip(place.score()["cells"], sampled.score()["cells"], strict=True):
+        assert ("order_tau" in found, "order_tau" in without) == (found["task"] != "choice", False)
+        assert -1 <= found.pop("order_tau", 0) <= 1
+        assert timeless(found) == timeless(without)
+        assert found.get("tokens_per_pass", 2.0) == (1.0 if found["setting"] == "warm" else 2.0)
+
+
 def test_analysis_reads_the_scores(sampled):
     from dlm.analysis.cells import read_cells
 

@@ -27,6 +27,11 @@ def test_tau_is_kendalls() -> None:
     assert order_tau(sample_of([0, -1, 1, 2], 3)) == 1.0, "what was given has no place in the order"
 
 
+@pytest.mark.parametrize("steps", [[], [3], [2, 2, 2], [-1, 0, -1]])
+def test_what_has_no_order_has_no_tau(steps: list[int]) -> None:
+    assert order_tau(sample_of(steps, 1)) is None
+
+
 def test_tokens_per_pass() -> None:
     assert tokens_per_pass(sample_of([0, 0, 1, -1], 2)) == 1.5
 

@@ -85,6 +85,7 @@ def cell(task: str = "sudoku", setting: str = "answer16", right: int = 3, n: int
         "empty_share": 0.125,
         "truncated_share": 0.25,
         "mean_tokens": 12.0,
+        "tokens_per_pass": 1.5,
     }
     return plain | changes
 
