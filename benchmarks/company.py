@@ -44,9 +44,10 @@ TEMPERATURES = (0.0, 0.8)
 
 
 def settings_of(name: str, temperature: float) -> SamplerSettings:
-    """A preset's settings; where it goes by blocks there are two."""
+    """A preset's settings; where it goes by blocks there are two, where it counts steps two tokens a step."""
     block = {"block_size": BLOCK} if "block_size" in PRESETS[name] else {}
-    return preset(name, max_new_tokens=LENGTH, temperature=temperature, **block)
+    steps = {"steps": LENGTH // 2} if hasattr(PRESETS[name]["selector"], "per_block") else {}
+    return preset(name, max_new_tokens=LENGTH, temperature=temperature, **block, **steps)
 
 
 def find_model(folders: Sequence[Path], name: str) -> Path:
@@ -167,8 +168,8 @@ def main() -> None:
             case = f"{name}, temperature {temperature:g}"
             results[case] = {"checkpoint": folder.name, **compare(model, settings_of(name, temperature), prompts)}
             print(case, json.dumps(results[case]), flush=True)
-    if chosen.preset is None and chosen.prompts == PROMPTS:
-        print(record("company", {"new_tokens": LENGTH, "batch": BATCH, "threads": 1, "cases": results}))
+            if chosen.preset is None and chosen.prompts == PROMPTS:
+                record("company", {"new_tokens": LENGTH, "batch": BATCH, "threads": 1, "cases": results})
 
 
 if __name__ == "__main__":
