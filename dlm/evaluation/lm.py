@@ -18,7 +18,7 @@ from dlm.evaluation.execution import execution_content
 from dlm.evaluation.request import Request, cut, requests_of, stream_of
 from dlm.likelihood import Answer, Estimate, combine, estimate, windows
 from dlm.models import Denoiser, load_denoiser, require_pair_masks
-from dlm.sampling import Sample, Sampler, plain_settings
+from dlm.sampling import PromptError, Sample, Sampler, plain_settings
 from dlm.settings import DreamMasks, ExecutionSettings, LikelihoodSettings, SamplerSettings
 
 
@@ -85,14 +85,18 @@ class DiffusionLM(TemplateLM):
             The (index, generation) of requests whenever some are done.
 
         Raises:
-            SettingsError: a prompt leaves no room for the answer; names task, document and lengths. Nothing ran yet.
+            SettingsError: a prompt leaves no room for the answer; names task, document and lengths. Nothing ran yet. Or
+                some could not be answered, as of :meth:`dlm.sampling.Sampler.sample`; the answers to all others came.
         """
         prompts = [self.tok_encode(request.prompt + self.response_prefix) for request in requests]
         for request, prompt in zip(requests, prompts, strict=True):
             self._check_fit(request, len(prompt), self._sampler.settings.canvas.max_new_tokens)
         streams = [stream_of("generate", p, request.repeat) for p, request in zip(prompts, requests, strict=True)]
-        for done in self._sampler.stream(prompts, streams):
-            yield [(index, self._generation(sample)) for index, sample in done.items()]
+        try:
+            for done in self._sampler.stream(prompts, streams):
+                yield [(index, self._generation(sample)) for index, sample in done.items()]
+        except PromptError as error:  # after the answers to all others
+            raise SettingsError(f"{requests[min(error.problems)].where}: {error}") from error
 
     def estimate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Estimate]]]:
         """Estimate the log-likelihood of each request's continuation; of a whole text, the sum over its windows.

@@ -132,6 +132,19 @@ def test_what_does_not_fit_is_refused_with_task_document_and_lengths(denoiser):
     assert len(model(denoiser).generate_until(generate(["p" * 120]))) == 1
 
 
+def test_a_request_that_the_model_fails_on_is_named_and_costs_no_other():
+    denoiser = tiny_denoiser()
+    token = denoiser.tokenizer.encode("z")[0]
+    denoiser.model.get_input_embeddings().weight.data[token] = math.nan
+    # Only a prompt with that token is touched; so no answer may propose it.
+    suppressed = dataclasses.replace(WARM, proposer=dataclasses.replace(WARM.proposer, suppress_tokens=(token,)))
+    answered: list[int] = []
+    with pytest.raises(SettingsError, match="task 't', document '1': prompt 1: model: the logits are not finite"):
+        for batch in model(denoiser, sampler=suppressed).generate(requests_of(generate(["abc", "xyz", "def"]))):
+            answered += [index for index, _ in batch]
+    assert sorted(answered) == [0, 2]
+
+
 def texts(*strings: str) -> list[Instance]:
     return [Instance("loglikelihood_rolling", {}, (string,), 0, ("t", i, 1)) for i, string in enumerate(strings)]
 

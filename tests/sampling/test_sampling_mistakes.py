@@ -113,6 +113,7 @@ def test_infilling_fills_the_blanks_and_nothing_else() -> None:
 
 
 def test_guidance_needs_a_model_with_a_mask_token() -> None:
+    # The unconditional form is the canvas with its prompt masked.
     settings = preset("llada", max_new_tokens=6, guidance=Guidance(scale=1.0))
     with pytest.raises(CheckpointError, match="is autoregressive and has no mask token"):
         Sampler(with_conventions(small_denoiser(), mask_token_id=None, objective="ar"), settings)
