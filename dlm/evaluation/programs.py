@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
+from dlm.data import answer_text
 from dlm.errors import SettingsError
 from dlm.evaluation.code import between_marks, first_block, reachable, until_fence
 from dlm.progress import Progress
@@ -100,8 +101,10 @@ def examples(answers: Answers, documents: Sequence[Document]) -> list[list[str]]
     """The project's stand-in: an expression of one variable that is to give the document's values."""
 
     def program(answer: str, document: Document) -> str:
-        # Of several lines, or a statement, no expression comes of it: it fails by its syntax.
-        return f"def f(x): return ({answer})"
+        tagged = answer_text(answer)
+        expression = (answer if tagged is None else tagged).strip().removeprefix("f(x) =")
+        # Of a statement no expression comes: it fails by its syntax.
+        return f"def f(x): return ({expression})"
 
     def tests(document: Document) -> str:
         return "\n".join(f"assert f({given}) == {wanted}" for given, wanted in document["tests"])

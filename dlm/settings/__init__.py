@@ -4,6 +4,7 @@ from dlm.settings.autoregressive import ExactLikelihood, GreedySettings
 from dlm.settings.data import (
     PROBLEMS,
     Benchmark,
+    CodeLines,
     Countdown,
     DataSettings,
     FixedTestSet,
@@ -55,6 +56,7 @@ __all__ = [
     "Autoregressive",
     "Benchmark",
     "CheckpointSettings",
+    "CodeLines",
     "ConvertedCheckpoint",
     "Countdown",
     "DataSettings",

@@ -75,7 +75,22 @@ class NumberChoice:
         between("max_step", self.max_step, 1, 9)
 
 
-PROBLEMS = ("word_problems", "countdown", "sudoku", "number_choice")
+@dataclass(frozen=True, kw_only=True)
+class CodeLines:
+    """Write the expression of x that gives the values shown."""
+
+    __pydantic_config__ = _STRICT
+    max_factor: int = 9
+    """Largest factor of x or of its square (1 to 20); the smallest is 1."""
+    max_offset: int = 90
+    """Largest number added (0 to 90)."""
+
+    def __post_init__(self) -> None:
+        between("max_factor", self.max_factor, 1, 20)
+        between("max_offset", self.max_offset, 0, 90)
+
+
+PROBLEMS = ("word_problems", "countdown", "sudoku", "number_choice", "code_lines")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +106,8 @@ class ProblemSettings:
     """Difficulty of Sudoku."""
     number_choice: NumberChoice = field(default_factory=NumberChoice)
     """Difficulty of the multiple-choice progressions."""
+    code_lines: CodeLines = field(default_factory=CodeLines)
+    """Difficulty of the lines of code."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,8 +63,8 @@ def test_kinds_are_mixed_in_the_numbers_asked_for():
     split = mixture_rows(GeneratedMixture(style="text", rows=SMALL, held_out=10), DEFAULT)
     counts = {name: sum(row["id"].startswith(name) for row in split.train) for name in PROBLEMS}
     held = {name: sum(row["id"].startswith(name) for row in split.held_out) for name in PROBLEMS}
-    assert counts == SMALL
-    assert held == {"word_problems": 4, "countdown": 3, "sudoku": 2, "number_choice": 1}
+    assert counts == {**dict.fromkeys(PROBLEMS, 0), **SMALL}
+    assert held == {**dict.fromkeys(PROBLEMS, 0), "word_problems": 4, "countdown": 3, "sudoku": 2, "number_choice": 1}
     assert [row["id"] for row in split.train] != sorted(row["id"] for row in split.train)
 
 
@@ -78,7 +78,8 @@ def test_the_order_of_kinds_in_the_settings_does_not_matter():
 def test_training_held_out_and_test_problems_are_disjoint(style, keys_seen):
     """At the default difficulty, with training rows enough to meet nearly every key."""
     keys_seen.clear()
-    split = mixture_rows(GeneratedMixture(style=style, rows=dict.fromkeys(PROBLEMS, 600)), DEFAULT)
+    settings = GeneratedMixture(style=style, rows=dict.fromkeys(PROBLEMS, 600), held_out=32 * len(PROBLEMS))
+    split = mixture_rows(settings, DEFAULT)
     for name in PROBLEMS:
         held, later = keys_seen[name][:32], keys_seen[name][32:]
         assert len(set(held)) == 32

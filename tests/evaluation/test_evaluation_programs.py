@@ -11,13 +11,14 @@ from canned import CannedLM, evaluate
 from evaluation_examples import TASKS, cell, save_documents
 
 from dlm.data import FILES
+from dlm.data.mixtures import problem_documents
 from dlm.errors import SettingsError, SetupError
 from dlm.evaluation.code import between_marks, first_block, reachable, until_fence
 from dlm.evaluation.harness import load_tasks, read_outcome, run
 from dlm.evaluation.programs import programs_allowed
 from dlm.files import write_manifest
 from dlm.sandbox import require_isolation
-from dlm.settings import SandboxSettings
+from dlm.settings import GeneratedProblems, ProblemSettings, SandboxSettings
 
 LIMITS = SandboxSettings(seconds=2, memory=256)
 HUMANEVAL = [
@@ -204,6 +205,8 @@ def test_a_fence_that_is_not_closed_holds_no_program(data, sandbox):
         ("x + 2", "passed"),
         ("2 + x", "passed"),
         (" x+2\n", "passed"),
+        ("f(x) = x + 2", "passed"),
+        ("<reasoning>\nx + 1\n</reasoning>\n<answer>\nx + 2\n</answer>", "passed"),
         ("x + 3", "failed: AssertionError"),
         ("x +", "failed: SyntaxError"),
         ("", "failed: AssertionError"),
@@ -211,6 +214,15 @@ def test_a_fence_that_is_not_closed_holds_no_program(data, sandbox):
 )
 def test_an_expression_is_right_where_it_gives_the_examples(data, sandbox, answer, ends):
     assert outcomes(data, task("dlm_code_lines", "lines"), lambda _: answer) == (float(ends == "passed"), [ends])
+
+
+def test_the_generators_own_lines_pass(tmp_path, sandbox):
+    rows = problem_documents(GeneratedProblems(problem="code_lines", rows=12), ProblemSettings())
+    save_documents(tmp_path / "lines", rows)
+    known = {row["question"]: f"<answer>\n{row['answer']}\n</answer>" for row in rows}
+    assert outcomes(tmp_path, task("dlm_code_lines", "lines"), known.get)[0] == 1.0
+    turned = dict(zip(known, reversed(known.values()), strict=True))
+    assert outcomes(tmp_path, task("dlm_code_lines", "lines"), turned.get)[0] == 0.0
 
 
 def test_nothing_is_run_while_sampling_or_without_a_sandbox(data, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlm.data.problems.base import Kind, Problem, Side, distinct_keys, generate, side
+from dlm.data.problems.code_lines import CodeLineKind
 from dlm.data.problems.countdown import CountdownKind
 from dlm.data.problems.number_choice import NumberChoiceKind
 from dlm.data.problems.sudoku import SudokuKind
@@ -27,4 +28,6 @@ def make_kind(name: str, problems: ProblemSettings) -> Kind:
         return SudokuKind(problems.sudoku)
     if name == "number_choice":
         return NumberChoiceKind(problems.number_choice)
+    if name == "code_lines":
+        return CodeLineKind(problems.code_lines)
     raise SettingsError(f"unknown kind of problem '{name}'; {did_you_mean(name, PROBLEMS)}")
