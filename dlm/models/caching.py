@@ -14,6 +14,9 @@ from torch import Tensor
 
 from dlm.errors import CheckpointError
 
+_ROOM = 4
+"""Passes' columns for which room is made at once."""
+
 
 class Prefix:
     """What is computed once of a canvas's finished columns: keys, values and the last hidden state.
@@ -22,9 +25,9 @@ class Prefix:
     """
 
     def __init__(self) -> None:
-        from transformers import DynamicCache
+        from transformers.cache_utils import Cache
 
-        self.layers = DynamicCache()
+        self.layers = Cache(layer_class_to_replicate=_growing_layer())
         self.length = 0
         self.last_hidden_BD: Tensor | None = None
         """Of the last finished column: a shifted model reads the scores of the first new one from it."""
@@ -81,6 +84,46 @@ def require_cache(model: Any, method: str) -> None:
             f"{config.name_or_path or config.model_type}: {method} needs keys and values, which {config.model_type} "
             "does not keep; set cache to 'none'"
         )
+
+
+@functools.cache
+def _growing_layer() -> Any:
+    """Return the class of a layer of :class:`Prefix`: it writes new columns where there is room for them.
+
+    A block is computed many times before it is finished; a `DynamicLayer` would copy all that is known for each pass.
+    """
+    from transformers.cache_utils import DynamicLayer
+
+    class GrowingLayer(DynamicLayer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rooms: tuple[Tensor, Tensor] | None = None
+
+        def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+            if not self.is_initialized:
+                return super().update(key_states, value_states)
+            known: Any = (self.keys, self.values)
+            length, new = known[0].shape[-2], key_states.shape[-2]
+            if self.rooms is None or not _fits(self.rooms[0], known[0], length + new):
+                self.rooms = (_room(known[0], length + _ROOM * new), _room(known[1], length + _ROOM * new))
+            for room, states in zip(self.rooms, (key_states, value_states), strict=True):
+                room[..., length : length + new, :] = states
+            self.keys, self.values = (room[..., : length + new, :] for room in self.rooms)
+            return self.keys, self.values
+
+    return GrowingLayer
+
+
+def _fits(room: Tensor, known: Tensor, length: int) -> bool:
+    """Return whether ``known`` is what stands first in a room that holds ``length`` columns."""
+    return room.data_ptr() == known.data_ptr() and len(room) == len(known) and room.shape[-2] >= length
+
+
+def _room(known: Tensor, length: int) -> Tensor:
+    """Return a copy of what is known, with room for ``length`` columns."""
+    room = known.new_empty((*known.shape[:-2], length, known.shape[-1]))
+    room[..., : known.shape[-2], :] = known
+    return room
 
 
 class Columns:

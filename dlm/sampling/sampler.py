@@ -21,7 +21,7 @@ from dlm.sampling.own import default_settings
 from dlm.sampling.proposing import Where, filtered, propose, token_ids, without
 from dlm.sampling.rules.base import Rule, block_rule
 from dlm.sampling.samples import PromptError, Sample
-from dlm.sampling.scoring import SCORES, draw_order, probability_score
+from dlm.sampling.scoring import SCORES, contested_score, draw_order, probability_score
 from dlm.sampling.state import Row, State, Window
 from dlm.sampling.viewing import GuidedView, View, check_view, make_view
 from dlm.settings import ApproximateCache, SamplerSettings
@@ -256,7 +256,7 @@ class Sampler:
             proposal_NV = filtered(logits_NV, self.settings.proposer, self._banned)
             token_N = propose(proposal_NV, self.settings.proposer, self._banned, where)
             if not rule.blind:
-                score_BS[open_BS] = self._score(logits_NV, proposal_NV, token_N, where)
+                score_BS[open_BS] = self._score(logits_NV, proposal_NV, token_N, where, open_BS, rule.quota(step))
                 commit_BS = rule.select(step, score_BS, open_BS)
             proposed_BS = torch.zeros_like(window.index_BS).masked_scatter_(open_BS, token_N)
             state.commit(window, commit_BS & open_BS, proposed_BS)
@@ -276,13 +276,29 @@ class Sampler:
             step_N=(state.block_B * rule.stride_B + step)[row_N],
         )
 
-    def _score(self, logits_NV: Tensor, proposal_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:
+    def _score(
+        self,
+        logits_NV: Tensor,
+        proposal_NV: Tensor,
+        token_N: Tensor,
+        where: Where,
+        open_BS: Tensor,
+        quota_B: Tensor | None,
+    ) -> Tensor:
+        if quota_B is not None and self._plain_confidence:
+            return contested_score(without(logits_NV, self._deferred), token_N, where, open_BS, quota_B)
         scored_NV = logits_NV
         if self.settings.score_of == "proposer":
             scored_NV = proposal_NV.to(torch.float64) / (self.settings.proposer.temperature or 1.0)
         score_N = SCORES[self.settings.score](without(scored_NV, self._deferred), token_N, where)
         temperature = self.settings.score_temperature
         return draw_order(score_N, temperature, where) if temperature else score_N
+
+    @property
+    def _plain_confidence(self) -> bool:
+        """Whether positions are ranked by the model's own probabilities."""
+        settings = self.settings
+        return (settings.score, settings.score_of, settings.score_temperature) == ("low_confidence", "model", 0)
 
     def _sound(self, state: State, open_BS: Tensor, logits_NV: Tensor) -> tuple[Tensor, Tensor]:
         """Give up rows for which the model's numbers are not finite; the others go on."""

@@ -13,6 +13,9 @@ from dlm.sampling.proposing import Where
 
 _TOGETHER = {"cpu": 1 << 17}
 """Logits that are turned into float64 at a time: on a CPU few enough to stay in its caches."""
+_CLOSE = 1e-4
+"""Relative distance below which float32 is not trusted to rank probabilities; its own error is below 1e-5: that of
+adding up to some hundred thousand exponentials in pairs, and of rounding the exponents of those that count."""
 _ORDER_DRAWS = 3
 """Last counter of the order's noise, which keeps it apart from proposals (none), scores (1) and rules (2)."""
 
@@ -27,6 +30,32 @@ def probability_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tenso
         wanted_C = values_CV.gather(1, token_N[part, None])[:, 0]
         score_N[part] = torch.exp(wanted_C - values_CV.logsumexp(dim=1))
     return score_N
+
+
+def contested_score(logits_NV: Tensor, token_N: Tensor, where: Where, open_BS: Tensor, count_B: Tensor) -> Tensor:
+    """Score so that the ``count_B`` highest of each row are those of :func:`probability_score`, float64 [N].
+
+    Where float32 leaves no doubt that a position is not among them, its score is that of float32, which is below
+    theirs; float64 numbers over a whole vocabulary are dear.
+
+    Args:
+        logits_NV: float32 [N, V], of the True positions of ``open_BS`` in row-major order.
+        token_N: int64 [N], the proposed tokens.
+        where: identity of the positions.
+        open_BS: bool [B, S].
+        count_B: int64 [B].
+    """
+    wanted_N = logits_NV.gather(1, token_N[:, None])[:, 0]
+    rough_N = torch.exp(wanted_N - logits_NV.logsumexp(dim=1)).to(torch.float64)
+    rough_BS = torch.full(open_BS.shape, -1.0, dtype=torch.float64, device=open_BS.device)
+    rough_BS[open_BS] = rough_N
+    ranked_BS = rough_BS.sort(dim=1, descending=True).values
+    last_B1 = (count_B.clamp(max=open_BS.shape[1]) - 1).clamp(min=0)[:, None]
+    contested_BS = (rough_BS >= ranked_BS.gather(1, last_B1) * (1 - _CLOSE)) & (count_B > 0)[:, None]
+    contested_N = contested_BS[open_BS]
+    part = Where(where.seed, *(each[contested_N] for each in where[1:]))
+    rough_N[contested_N] = probability_score(logits_NV[contested_N], token_N[contested_N], part)
+    return rough_N
 
 
 def random_score(logits_NV: Tensor, token_N: Tensor, where: Where) -> Tensor:

@@ -79,6 +79,13 @@ class Rule(ABC):
             bool [B, S], True nowhere but where ``open_BS`` is.
         """
 
+    def quota(self, step: int) -> Tensor | None:
+        """Return how many of each row's highest scores step ``step`` takes, int64 [B], if that is all it does.
+
+        None: it looks at the scores themselves. Where numbers are fixed, scores that decide nothing need not be exact.
+        """
+        return None
+
     def finished(self, step: int, open_BS: Tensor) -> Tensor:
         """Mark the rows whose block is done before step ``step``, bool [B]."""
         return ~open_BS.any(dim=1)
@@ -114,6 +121,9 @@ class Quota(Rule):
     def stride_B(self) -> Tensor:
         return self.steps_B
 
+    def quota(self, step: int) -> Tensor | None:
+        return self.count_BT[:, step]
+
     def select(self, step: int, score_BS: Tensor, open_BS: Tensor) -> Tensor:
         return select_highest(score_BS, open_BS, self.count_BT[:, step])
 
@@ -133,6 +143,9 @@ class FirstToken(Rule):
         if step:
             return self.rest.select(step - 1, score_BS, open_BS)
         return open_BS & (open_BS.cumsum(dim=1) == 1)
+
+    def quota(self, step: int) -> Tensor | None:
+        return self.rest.quota(step - 1) if step else None
 
     def finished(self, step: int, open_BS: Tensor) -> Tensor:
         return self.rest.finished(step - 1, open_BS) if step else super().finished(step, open_BS)
