@@ -21,6 +21,7 @@ from dlm.cli.common import (
     requeueable,
 )
 from dlm.cli.planning import PLANNING
+from dlm.cli.rescoring import print_scores
 from dlm.errors import SettingsError
 from dlm.params import Cell, Plan, code_digest
 from dlm.params.stamps import answers_as_now
@@ -202,11 +203,33 @@ def sample(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("names", metavar="NAME | FILE...", nargs=-1, required=True)
+@click.option("--generations", is_flag=True, help="Score FILEs of recorded answers; a line a setting.")
+@click.option("--filter", "filter_name", metavar="NAME", help="Another answer filter of the task, with --generations.")
 @bundle_option
 @pipeline_options
-def score(name: str, bundle: str | None, scale: str, log: Path | None) -> None:
-    """Score the recorded responses of the checkpoint NAME with lm-eval."""
+def score(
+    names: tuple[str, ...],
+    generations: bool,
+    filter_name: str | None,
+    bundle: str | None,
+    scale: str,
+    log: Path | None,
+) -> None:
+    """Score the recorded responses of the checkpoint NAME with lm-eval.
+
+    With --generations, score files of recorded answers (.jsonl or .jsonl.gz; docs/evaluation.md has their format) by
+    the same tasks, and print task, length, steps, number of answers and accuracy in percent of each setting.
+    """
+    if generations:
+        if bundle is not None:
+            raise click.UsageError("--bundle goes with NAME, not with --generations")
+        with logged(log):
+            print_scores(names, filter_name)
+        return
+    if len(names) > 1 or filter_name is not None:
+        raise click.UsageError("several FILEs and --filter go with --generations; NAME is scored as its tables say")
+    (name,) = names
     with pipeline(scale, log) as plan:
         from dlm.evaluation import score_cells
 

@@ -6,10 +6,12 @@ into a cache and turns texts that look like dates into dates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlm.data import FILES, load_rows
+from dlm.data.mixtures import Row
 from dlm.errors import DataError
 from dlm.files import read_manifest
 
@@ -33,14 +35,17 @@ def every_config(*, folder: str | None = None, **_: Any) -> DatasetDict:
     return DatasetDict({split: concatenate_datasets([part[split] for part in parts]) for split in parts[0]})
 
 
-def load(*, folder: str | None = None, **_: Any) -> DatasetDict:
-    """Load ``<folder>/test.jsonl``; lm-eval calls this with the task's metadata and ``dataset_kwargs``.
+def load(*, folder: str | None = None, rows: Sequence[Row] | None = None, **_: Any) -> DatasetDict:
+    """Load ``<folder>/test.jsonl``, or take ``rows``; lm-eval calls this with the task's metadata and its
+    ``dataset_kwargs``.
 
     Raises:
         DataError: no folder is given, its files are not what its manifest says, or there are no documents.
     """
     from datasets import Dataset, DatasetDict
 
+    if rows is not None:
+        return DatasetDict({"test": Dataset.from_list(list(rows))})
     if folder is None:
         raise DataError(
             'the task needs a prepared test set: `dataset` in the params, or --metadata \'{"folder": "DIR"}\''

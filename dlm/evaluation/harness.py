@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from lm_eval.tasks._index import Kind
 
 from dlm.data import FILES
 from dlm.errors import DlmError, SettingsError, SetupError, did_you_mean
+from dlm.evaluation import documents
 from dlm.evaluation.request import document_id
 from dlm.files import digest, read_manifest
 from dlm.params.task_files import FOLDER, LOCAL, own_tasks
@@ -102,6 +103,19 @@ def load_tasks(cells: Iterable[Cell], data_folder_of: Callable[[str], Path]) -> 
                 loaded[cell.task] = _load(managers[local], cell, data_folder_of)
             _check(loaded[cell.task], cell)
     return loaded
+
+
+def load_own_task(name: str, rows: Sequence[Mapping[str, Any]]) -> TaskDict:
+    """Load a task of the project's own on documents at hand, in the place of its data set.
+
+    Args:
+        name: lm-eval's name of it, one of `dlm.params.task_files.own_tasks`.
+        rows: the documents, as the task sees them.
+    """
+    at_hand = {"custom_dataset": documents.load, "dataset_kwargs": {"rows": rows}, "process_docs": None}
+    with _quiet(), _seeded():
+        loaded = _manager(local=True).load([{"group": "local", "task": [{"task": name, **at_hand}]}])
+    return {"tasks": {name: loaded["tasks"][name]}}
 
 
 def run(lm: LM, tasks: TaskDict, cell: Cell, *, predict_only: bool = False) -> Mapping[str, Any]:

@@ -24,13 +24,17 @@ class TaskFile:
 
     output: Literal["generate", "likelihood"]
     metrics: tuple[str, ...]
+    """The first is what the task is for."""
     filters: tuple[str, ...]
+    """The first is the one to take where none is asked for."""
     runs_programs: bool = False
     """Whether it runs programs that models write."""
     reads_folder: bool = False
     """Whether it reads its prepared data itself (`custom_dataset`); lm-eval loads that of the others."""
     documents: bool = True
     """Whether that data is a test set of the project's form; else it is a benchmark's repository."""
+    generations: str | None = None
+    """What files of recorded answers call the benchmark; None: there are none of it."""
 
 
 @functools.cache
@@ -51,7 +55,8 @@ def _read(path: Path) -> tuple[str, TaskFile]:
         filters = _names(content.get("filter_list", [{"name": "none"}]), "name")
         loader = content.get("custom_dataset")
         traits = bool(content.get("unsafe_code")), loader is not None, loader == "load"
-        return str(content["task"]), TaskFile(output, metrics, filters, *traits)  # type: ignore[arg-type]
+        generations = content.get("metadata", {}).get("generations")
+        return str(content["task"]), TaskFile(output, metrics, filters, *traits, generations)  # type: ignore[arg-type]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: broken YAML ({' '.join(str(error).split())}); correct the file") from error
     except (KeyError, TypeError, AttributeError) as error:
