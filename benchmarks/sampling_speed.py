@@ -85,17 +85,19 @@ class Ending(Denoiser):
         return logits_NV
 
 
-def timed(work: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
+def timed(
+    work: dict[str, Callable[[], Any]], rounds: int, warm: bool = True
+) -> tuple[dict[str, float], dict[str, Any]]:
     """Let the ways take turns; return the median seconds of each, and what it gave."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     given: dict[str, Any] = {}
-    for number in range(rounds + 1):
+    for number in range(0 if warm else 1, rounds + 1):
         for name, way in work.items():
             began = time.process_time()
             given[name] = way()
             if number:  # the first round warms up
                 seconds[name].append(time.process_time() - began)
-        print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
+        print(f"round {number} of {rounds}: {seconds}", file=sys.stderr, flush=True)
     return {name: statistics.median(times) for name, times in seconds.items()}, given
 
 
@@ -162,7 +164,7 @@ def early_stop(rounds: int) -> dict[str, Any]:
     leaving = Sampler(model, settings, batch_size=16)
     kept = Sampler(model, settings, batch_size=16, keep_finished=True)
     seconds, given = timed(
-        {"early_stop": lambda: answers(leaving, prompts), "kept": lambda: answers(kept, prompts)}, rounds
+        {"early_stop": lambda: answers(leaving, prompts), "kept": lambda: answers(kept, prompts)}, rounds, warm=False
     )
     return {
         "seconds": seconds,
