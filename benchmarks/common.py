@@ -17,10 +17,12 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def machine() -> str:
-    """Return this machine in words: processor, cores that may be used, memory."""
+    """Return this machine in words: processor, cores that may be used, memory, the GPU that this process used."""
     processor = next(_values("/proc/cpuinfo", "model name"), platform.machine())
     gib = int(next(_values("/proc/meminfo", "MemTotal"), "0 kB").split()[0]) / 2**20
-    return f"{processor}, {len(os.sched_getaffinity(0))} cores, {gib:.0f} GiB of memory, no GPU used"
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_initialized() else "no GPU"
+    return f"{processor}, {len(os.sched_getaffinity(0))} cores, {gib:.0f} GiB of memory, {gpu} used"
 
 
 def memory_mib(peak: bool = False) -> float:
