@@ -32,22 +32,22 @@ from dlm.data import load_rows
 from dlm.diffusion.noise import gumbel
 from dlm.models import Denoiser, load_denoiser
 from dlm.sampling import Sample, Sampler
-from dlm.settings import PRESETS, SamplerSettings, preset
+from dlm.settings import PRESETS, GrowingCanvas, SamplerSettings, preset
 
 OWN = Path(__file__).resolve().parent.parent / "results" / "tiny" / "checkpoints"
 MODELS = {"dream": "dream-instruct-sft", "fast-dllm-dream": "dream-instruct-sft", "bd3lm": "qwen3-bd3lm"}
 """Checkpoint of the presets whose names begin so; the others are LLaDA's."""
 TESTS, HELD_OUT = ("word_problems", "countdown", "sudoku", "number_choice"), "reasoning"
 PROMPTS, BATCH, SEED = 500, 16, 7
-LENGTH, BLOCK = 32, 16
 TEMPERATURES = (0.0, 0.8)
 
 
 def settings_of(name: str, temperature: float) -> SamplerSettings:
-    """A preset's settings; where it goes by blocks there are two, where it counts steps two tokens a step."""
-    block = {"block_size": BLOCK} if "block_size" in PRESETS[name] else {}
-    steps = {"steps": LENGTH // 2} if hasattr(PRESETS[name]["selector"], "per_block") else {}
-    return preset(name, max_new_tokens=LENGTH, temperature=temperature, **block, **steps)
+    """A preset's settings: two blocks where it goes by blocks, two tokens a step where it counts steps."""
+    size = 16 if PRESETS[name]["canvas"] is GrowingCanvas else 8
+    block = {"block_size": size} if "block_size" in PRESETS[name] else {}
+    steps = {"steps": size} if hasattr(PRESETS[name]["selector"], "per_block") else {}
+    return preset(name, max_new_tokens=2 * size, temperature=temperature, **block, **steps)
 
 
 def find_model(folders: Sequence[Path], name: str) -> Path:
@@ -92,8 +92,8 @@ class Listening(Sampler):
         self.scores.append({})
         return token_N
 
-    def _score(self, logits_NV: Tensor, proposal_NV: Tensor, token_N: Tensor, where: Any) -> Tensor:
-        score_N = super()._score(logits_NV, proposal_NV, token_N, where)
+    def _score(self, logits_NV: Tensor, proposal_NV: Tensor, token_N: Tensor, where: Any, *more: Any) -> Tensor:
+        score_N = super()._score(logits_NV, proposal_NV, token_N, where, *more)
         self.scores[-1] = dict(zip(where.position_N.tolist(), score_N.tolist(), strict=True))
         return score_N
 
@@ -141,6 +141,7 @@ def compare(model: Denoiser, settings: SamplerSettings, prompts: list[list[int]]
     parted = [n for n, (one, other) in enumerate(pairs) if (one.tokens, one.steps) != (other.tokens, other.steps)]
     return {
         "prompts": len(prompts),
+        "new tokens": settings.canvas.max_new_tokens,
         "answers that differ": sum(one.tokens != other.tokens for one, other in pairs),
         "orders that differ": sum(one.steps != other.steps for one, other in pairs),
         # Given tokens have no confidence (NaN); their text is equal where their bits are.
@@ -168,8 +169,8 @@ def main() -> None:
             case = f"{name}, temperature {temperature:g}"
             results[case] = {"checkpoint": folder.name, **compare(model, settings_of(name, temperature), prompts)}
             print(case, json.dumps(results[case]), flush=True)
-            if chosen.preset is None and chosen.prompts == PROMPTS:
-                record("company", {"new_tokens": LENGTH, "batch": BATCH, "threads": 1, "cases": results})
+            if chosen.prompts == PROMPTS:
+                record("company", {"batch": BATCH, "threads": 1, "cases": results})
 
 
 if __name__ == "__main__":
