@@ -6,6 +6,7 @@ into a cache and turns texts that look like dates into dates.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,22 @@ def every_config(*, folder: str | None = None, **_: Any) -> DatasetDict:
     place = str((Path(folder) / FILES).absolute())
     parts = [load_dataset(place, config) for config in sorted(get_dataset_config_names(place))]
     return DatasetDict({split: concatenate_datasets([part[split] for part in parts]) for split in parts[0]})
+
+
+def hellaswag_questions(documents: Any) -> Any:
+    """Give HellaSwag's documents their `context`: activity and text, without the marks that are left of its source.
+
+    Cleaned as lm-eval's `hellaswag` does, so that the letter form asks about the same text.
+    """
+
+    def cleaned(text: str) -> str:
+        return re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". ")).replace("  ", " ")
+
+    def question(document: dict[str, Any]) -> dict[str, Any]:
+        context = f"{document['activity_label']}: {document['ctx_a']} {document['ctx_b'].capitalize()}"
+        return {"context": cleaned(context), "endings": [cleaned(ending) for ending in document["endings"]]}
+
+    return documents.map(question)
 
 
 def load(*, folder: str | None = None, rows: Sequence[Row] | None = None, **_: Any) -> DatasetDict:
