@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from dlm.cli.answering import infill
+from dlm.cli.harness import lm_eval
 from dlm.cli.verbs import VERBS
 from dlm.cli.verify import verify
 from dlm.errors import DlmError
@@ -24,7 +25,7 @@ def cli() -> None:
     """
 
 
-for verb in (*VERBS, infill, verify):
+for verb in (*VERBS, infill, lm_eval, verify):
     cli.add_command(verb)
 
 

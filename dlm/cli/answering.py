@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlm.errors import SettingsError
+from dlm.params.options import Options
 from dlm.progress import say
+from dlm.settings import settable
 
 if TYPE_CHECKING:
     from dlm.sampling import Sample
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
 BLANK = re.compile(r"\[MASK(?:\*(\d+))?\]")
 """A blank of one token, or of as many as the number says: `[MASK]`, `[MASK*8]`."""
 
-_LENGTH = 128
-"""Answer positions where none are given: those of ZHZisZZ/dllm's samplers."""
+_OPTIONS = Options("--set")
 
 
 def decoding_options(function: Any) -> Any:
@@ -98,38 +99,10 @@ def _order(denoiser: Any, sample: Sample, end: int) -> str:
 
 
 def _chosen(denoiser: Any, name: str | None, values: Mapping[str, Any]) -> Any:
-    """Return the settings of a preset, or the checkpoint's own, with their changes.
-
-    Raises:
-        SettingsError: no such setting, or a value that cannot be.
-    """
+    """Return the settings of a preset, or the checkpoint's own, with their changes."""
     from dlm.sampling import default_settings
-    from dlm.settings import changed, preset
 
-    if name is not None:
-        return preset(name, **{"max_new_tokens": min(_LENGTH, denoiser.max_positions // 2), **values})
-    own = default_settings(denoiser)
-    return changed(own, **_typed(own, values))
-
-
-def _typed(settings: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as the types of the fields that they are meant for; what is meant for none stays as it is."""
-    from dlm.params.builder import build_value
-    from dlm.settings import settable
-
-    kinds = settable(settings)
-    return {
-        key: build_value(_Option(), value, kinds[key], (key,)) if key in kinds else value
-        for key, value in values.items()
-    }
-
-
-class _Option:
-    """A value that was typed after --set."""
-
-    def error(self, path: tuple[str | int, ...], problem: str) -> SettingsError:
-        """Return the error for one of the option's values."""
-        return SettingsError(f"--set {path[0]}: {problem}")
+    return _OPTIONS.decoding(name, values, default_settings(denoiser), denoiser.max_positions)
 
 
 def _read(name: str | None, changes: Sequence[str]) -> dict[str, Any]:
@@ -144,7 +117,7 @@ def _read(name: str | None, changes: Sequence[str]) -> dict[str, Any]:
         if not given:
             raise SettingsError(f"--set {change}: expected KEY=VALUE, as in max_new_tokens=64")
         values[key] = _value(value)
-    return values if name is None else _typed(name, values)
+    return values if name is None else _OPTIONS.typed(values, settable(name))
 
 
 def _value(text: str) -> Any:

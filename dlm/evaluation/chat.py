@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,8 @@ def load_tokenizer(folder: str | Path) -> Any:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
+    # Where torch is not installed, transformers would say so: nothing is missed here.
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import PreTrainedTokenizerFast
 
     try:

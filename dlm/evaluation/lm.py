@@ -12,13 +12,14 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
-from dlm.errors import CheckpointError, DataError, SettingsError, did_you_mean
+from dlm.errors import CheckpointError, DataError, SettingsError
+from dlm.evaluation.arguments import read_arguments
 from dlm.evaluation.chat import Chat
 from dlm.evaluation.execution import execution_content
 from dlm.evaluation.request import Request, cut, requests_of, stream_of
 from dlm.likelihood import Answer, Estimate, combine, estimate, windows
 from dlm.models import Denoiser, load_denoiser, require_pair_masks
-from dlm.sampling import PromptError, Sample, Sampler, plain_settings
+from dlm.sampling import PromptError, Sample, Sampler, default_settings
 from dlm.settings import DreamMasks, ExecutionSettings, LikelihoodSettings, SamplerSettings
 
 
@@ -231,6 +232,11 @@ class DiffusionLM(TemplateLM):
         return self.denoiser.digest
 
     @property
+    def tokenizer(self) -> Any:
+        """The checkpoint's tokenizer; lm-eval writes its chat template into its results."""
+        return self.denoiser.tokenizer
+
+    @property
     def eot_token_id(self) -> int:
         """End-of-sequence token; an encoder's separator."""
         tokenizer = self.denoiser.tokenizer
@@ -266,48 +272,22 @@ class DiffusionLM(TemplateLM):
     def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict | None = None) -> Self:
         """Make the model from named arguments; those of ``additional_config`` count where they are not None."""
         extra = {key: value for key, value in (additional_config or {}).items() if value is not None}
-        extra.pop("max_batch_size", None)
         return cls._from_arguments({**extra, **arg_dict})
 
     @classmethod
     def _from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
-        for name in arguments:
-            if name not in _ARGUMENTS:
-                raise SettingsError(f"model_args: unknown '{name}'; {did_you_mean(name, _ARGUMENTS)}")
-        if "pretrained" not in arguments:
-            raise SettingsError("model_args: no 'pretrained'; give the folder of a checkpoint: pretrained=DIR")
-        if _some(arguments, *_SAMPLER_ARGUMENTS) and "max_new_tokens" not in arguments:
-            others = "'steps', 'block_size', 'temperature'"
-            raise SettingsError(f"model_args: a sampler needs 'max_new_tokens' beside {others}")
-        execution = ExecutionSettings(**_some(arguments, "batch_size", "dtype", "device", "threads"))
-        denoiser = load_denoiser(arguments["pretrained"], execution)
+        asked = read_arguments(arguments)
+        denoiser = load_denoiser(asked.pretrained, asked.execution)
         return cls(
             denoiser,
-            sampler=_sampler(denoiser, arguments),
-            likelihood=LikelihoodSettings(**_some(arguments, *_LIKELIHOOD_ARGUMENTS)),
-            execution=execution,
-            **_some(arguments, "seed", "response_prefix"),
+            sampler=asked.sampler(default_settings(denoiser), denoiser.max_positions),
+            likelihood=asked.likelihood,
+            execution=asked.execution,
+            seed=asked.seed,
+            response_prefix=asked.response_prefix,
         )
-
-
-_SAMPLER_ARGUMENTS = ("max_new_tokens", "block_size", "steps", "temperature")
-_LIKELIHOOD_ARGUMENTS = ("samples", "guidance_scale", "greedy", "begin_token")
-_ARGUMENTS = (
-    *("pretrained", "batch_size", "dtype", "device", "threads", "seed", "response_prefix"),
-    *_LIKELIHOOD_ARGUMENTS,
-    *_SAMPLER_ARGUMENTS,
-)
 
 
 def _check_some(request: Request, tokens: Sequence[int]) -> None:
     if not tokens:
         raise DataError(f"{request.where}: continuation {request.continuation!r} adds no token to its context")
-
-
-def _some(arguments: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: arguments[name] for name in names if name in arguments}
-
-
-def _sampler(denoiser: Denoiser, arguments: Mapping[str, Any]) -> SamplerSettings | None:
-    given = _some(arguments, *_SAMPLER_ARGUMENTS)
-    return plain_settings(denoiser, **given) if given else None

@@ -283,7 +283,14 @@ def test_lm_eval_finds_the_model_by_name_and_makes_it_of_arguments(tmp_path):
     [
         ("steps=4", "no 'pretrained'"),
         ("pretrained=x,stepps=4", "unknown 'stepps'; did you mean 'steps'"),
-        ("pretrained={folder},steps=4", "needs 'max_new_tokens'"),
+        ("pretrained=x,preset=lada", "preset: unknown 'lada'; did you mean 'llada'"),
+        ("pretrained=x,preset=llada,threshold=0.9", "unknown 'threshold'"),
+        ("pretrained=x,preset=llada,steps=few", "model_args: steps: expected a whole number, got 'few'"),
+        ("pretrained=x,batch_size=auto", "model_args: batch_size: expected a whole number, got 'auto'"),
+        ("pretrained=x,greedy=always", "model_args: greedy: unknown 'always'"),
+        ("pretrained=x,samples=0", "samples must be at least 1"),
+        ("pretrained={folder},threshold=0.9", "there is no setting 'threshold' here"),
+        ("pretrained={folder},steps=few", "model_args: steps: expected a whole number, got 'few'"),
         ("pretrained={folder},max_new_tokens=8,steps=9", "steps 9 exceeds max_new_tokens 8"),
     ],
 )

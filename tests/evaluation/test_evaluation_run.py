@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import without_torch
 from evaluation_examples import DOCUMENTS, EXECUTION, TASKS, WARM, cell, save_checkpoint, save_documents
 
 from dlm.errors import DataError, SettingsError
@@ -464,7 +465,7 @@ def test_scoring_is_quiet_and_needs_neither_torch_nor_network(sampled, tmp_path)
     (tmp_path / "scoring_cells.py").write_text(
         f"from types import SimpleNamespace\nfrom dlm.settings import *\nCELLS = [SimpleNamespace(**{fields!r})]\n"
     )
-    command = [sys.executable, "-c", SCORE, str(sampled.root), str(tmp_path)]
+    command = [sys.executable, without_torch.__file__, "-c", SCORE, str(sampled.root), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -131,11 +131,11 @@ def test_what_answers_a_prompt_is_covered() -> None:
     known = {"dlm.evaluation.lm", "dlm.evaluation.autoregressive"}
     known |= {module for entry in known for module in graph.find_upstream_modules(entry)}
     files = {module.removeprefix("dlm.").replace(".", "/") + ".py" for module in known if "evaluation" in module}
-    # A prompt, and how it was run, stand in the record itself.
-    recorded = {"evaluation/chat.py", "evaluation/execution.py", "settings/evaluation.py"}
+    # A prompt, and how it was run, stand in the record itself; what was typed after --model_args becomes settings.
+    recorded = {"evaluation/arguments.py", "evaluation/chat.py", "evaluation/execution.py", "settings/evaluation.py"}
     assert files - recorded <= set(ROOMS["answers"])
     rooms = {module.split(".")[1] for module in known if "." in module} - {"evaluation", "settings"}
-    assert rooms <= {*ROOMS["answers"], "errors", "files", "ordering", "progress", "provenance"}
+    assert rooms <= {*ROOMS["answers"], "errors", "files", "ordering", "params", "progress", "provenance"}
 
 
 def test_it_is_fast(package: Path) -> None:
