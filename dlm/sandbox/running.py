@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dlm.errors import SetupError
-from dlm.sandbox.launcher import NO_ROOM, PROGRAM, WALL, WORK
+from dlm.sandbox.launcher import NO_ROOM, PROGRAM, SPARE, WALL, WORK
 from dlm.settings.sandbox import SandboxSettings
 
 PASSED = "passed"
@@ -139,7 +139,7 @@ def _run(program: str, settings: SandboxSettings) -> str:
                 text=True,
                 check=False,
                 start_new_session=True,
-                timeout=WALL * settings.seconds + PATIENCE,
+                timeout=WALL * settings.seconds + SPARE + PATIENCE,
             )
         except subprocess.TimeoutExpired:
             return "timed out"

@@ -15,7 +15,7 @@ class SandboxSettings:
 
     __pydantic_config__ = _STRICT
     seconds: int = 10
-    """Processor seconds of each of its processes (1 to 600); three times as many by the clock end it as a whole."""
+    """Processor seconds of each of its processes (1 to 600); twice as many and 10 by the clock end it as a whole."""
     memory: int = 1024
     """MiB of address space of each of its processes (64 to 65536)."""
     processes: int = 8

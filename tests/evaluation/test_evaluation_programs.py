@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from canned import CannedLM, evaluate
-from evaluation_examples import TASKS, cell, save_documents
+from evaluation_examples import EXECUTION, TASKS, cell, save_checkpoint, save_documents
 
 from dlm.data import FILES
 from dlm.data.mixtures import problem_documents
 from dlm.errors import SettingsError, SetupError
+from dlm.evaluation import sample_cells, score_cells
 from dlm.evaluation.code import between_marks, first_block, reachable, until_fence
 from dlm.evaluation.harness import load_tasks, read_outcome, run
 from dlm.evaluation.programs import programs_allowed
@@ -233,6 +235,22 @@ def test_nothing_is_run_while_sampling_or_without_a_sandbox(data, monkeypatch):
     with pytest.raises(SettingsError, match=r"^the task runs programs that models write; write `sandbox: \{\}` in the"):
         evaluate(data, one, CannedLM())
     assert ran == []
+
+
+def test_scores_are_made_of_records_and_say_the_limits(data, sandbox, tmp_path):
+    save_checkpoint(tmp_path / "tiny")
+    one, folder = task("dlm_code_lines", "lines"), tmp_path / "responses" / "1"
+    places = {"checkpoint_dir": tmp_path / "tiny", "data_folder_of": lambda name: data / name}
+    sample_cells({folder: [one]}, execution=EXECUTION, **places)
+    made = {"out_dir": tmp_path / "scores", "scale": "test", **places}
+    first = score_cells(folder, [one], sandbox=LIMITS, **made)
+    assert first["sandbox"] == dataclasses.asdict(LIMITS)
+    assert first["cells"][0]["n"] == 1 and first["cells"][0]["numerators"] in ([0.0], [1.0])
+    lines = [json.loads(line) for line in (tmp_path / "scores" / "samples.jsonl").read_text().splitlines()]
+    assert lines[0]["outcome"]["filtered"][0][0].startswith(("failed: ", "passed"))
+    assert score_cells(folder, [one], sandbox=LIMITS, **made) == first
+    with pytest.raises(SettingsError, match=r"write `sandbox: \{\}` in the params"):
+        score_cells(folder, [one], **made)
 
 
 def test_data_of_another_kind_is_refused(data):
