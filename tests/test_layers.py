@@ -35,7 +35,7 @@ OUTSIDE = {
     "sampling": CORE | {"safetensors"},
     "verification": CORE | {"numpy", "safetensors"},
     "training": CORE | PLAN | DATA | {"accelerate", "peft", "safetensors"},
-    "evaluation": CORE | PLAN | DATA | {"jinja2", "lm-eval", "numpy", "safetensors"},
+    "evaluation": CORE | PLAN | DATA | {"jinja2", "lm-eval", "math-verify", "numpy", "safetensors"},
     "planning": CORE | PLAN | {"safetensors"},
     "analysis": PLAN | {"matplotlib", "pandas", "rich", "scipy", "statsmodels"},
     "tracking": PLAN
