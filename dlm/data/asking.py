@@ -61,6 +61,7 @@ def _reason(error: Exception) -> str:
         errors.GatedRepoError: "gated: accept its terms at the hub, then give your token (HF_TOKEN)",
         errors.RepositoryNotFoundError: "the hub has no such repository, or it is private; correct it, or set HF_TOKEN",
         errors.RevisionNotFoundError: "the hub has no such revision of it; correct `revision` in the params file",
+        errors.LocalEntryNotFoundError: "the hub cannot be reached, and it is not here; prepare where there is a network",
     }
     for each in _chain(error):
         for kind, words in named.items():

@@ -47,7 +47,7 @@ def test_the_whole_plan_is_printed_in_seconds_without_torch(project: Path, repos
     printed = plan_without_torch(project, repository, "table1", scale)
     models = ("llada-base", "llada-instruct", "dream-base", "dream-instruct")
     for model in models:
-        for job in (f"sample {model}/1", f"score {model}", f"sample {model}-sft/1", f"score {model}-sft"):
+        for job in (f"sample {model}/1", f"score {model}/1", f"sample {model}-sft/1", f"score {model}-sft/1"):
             assert f"{job}\n" in printed
         assert f"train {model}-sft\n" in printed
 
@@ -58,12 +58,12 @@ def test_the_whole_plan_is_printed_in_seconds_without_torch(project: Path, repos
         (
             "table2",
             "prepare tulu3, prepare smoltalk, convert modernbert-large, train modernbert-large-chat, "
-            "convert gpt2-medium, score gpt2-medium, score modernbert-base-chat",
+            "convert gpt2-medium, score gpt2-medium/1, score modernbert-base-chat/1",
         ),
         (
             "table3",
             "prepare opc_stage2, convert qwen3-0.6b, convert qwen3-0.6b-opened, train qwen3-0.6b-mdlm, "
-            "train qwen3-0.6b-bd3lm, score qwen3-0.6b-bd3lm, score qwen2.5-0.5b",
+            "train qwen3-0.6b-bd3lm, score qwen3-0.6b-bd3lm/1, score qwen2.5-0.5b/1",
         ),
     ],
 )
