@@ -61,12 +61,11 @@ def _reason(error: Exception) -> str:
         errors.GatedRepoError: "gated: accept its terms at the hub, then give your token (HF_TOKEN)",
         errors.RepositoryNotFoundError: "the hub has no such repository, or it is private; correct it, or set HF_TOKEN",
         errors.RevisionNotFoundError: "the hub has no such revision of it; correct `revision` in the params file",
-        errors.LocalEntryNotFoundError: "the hub cannot be reached, and it is not here; prepare where there is a network",
+        errors.LocalEntryNotFoundError: "the hub cannot be reached, nor is it here; prepare where there is a network",
     }
-    for each in _chain(error):
-        for kind, words in named.items():
-            if isinstance(each, kind):
-                return words
+    for kind, words in named.items():
+        if any(isinstance(each, kind) for each in _chain(error)):
+            return words
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None and may_pass(error):
         return f"the hub answered {error.response.status_code} {ATTEMPTS} times; try again later"
