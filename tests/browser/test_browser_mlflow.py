@@ -39,8 +39,8 @@ tables:
 STEPS = [
     *(f"prepare {name}" for name in ("corpus", "instruct", "reasoning", "tokenizer-llada", "sudoku")),
     "train llada-base",
-    "sample llada-base",
-    "score llada-base",
+    "sample llada-base --bundle 1",
+    "score llada-base --bundle 1",
 ]
 
 

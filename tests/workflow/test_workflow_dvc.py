@@ -29,7 +29,7 @@ tables:
 FEWER_STEPS = "samplers: {answer48: {selector: {steps: 4}}}\n"
 MORE_TRAINING = "recipes: {sft_reasoning: {steps: 9}}\n"
 EVALUATED_AGAIN = {
-    "sample llada-base/1", "sample llada-base-sft/1", "score llada-base", "score llada-base-sft", "table table1",
+    "sample llada-base/1", "sample llada-base-sft/1", "score llada-base/1", "score llada-base-sft/1", "table table1",
     "publish table1 at scale small",
 }  # fmt: skip
 
@@ -166,7 +166,7 @@ def test_another_clone_gets_the_table_and_makes_nothing(made: Path, clone: Path)
 def test_pulled_products_that_do_not_fit_are_made_again(clone: Path) -> None:
     run(clone, "dvc", "pull")
     settings(clone, MORE_TRAINING)
-    tuned = {"train llada-base-sft", "sample llada-base-sft/1", "score llada-base-sft"}
+    tuned = {"train llada-base-sft", "sample llada-base-sft/1", "score llada-base-sft/1"}
     assert jobs(clone) == tuned | {"table table1", "publish table1 at scale small"}
     settings(clone, FEWER_STEPS)
     assert jobs(clone) == EVALUATED_AGAIN

@@ -89,7 +89,7 @@ def test_a_new_sampler_setting_retrains_nothing(project: Path) -> None:
     done = make(project, "-n", "--config", "scale=micro")
     path.write_text(text)
     plan = done.stdout + done.stderr
-    assert "sample llada-base/1\n" in plan and "score llada-base\n" in plan
+    assert "sample llada-base/1\n" in plan and "score llada-base/1\n" in plan
     assert "train " not in plan and "prepare " not in plan
 
 
