@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cloudpickle
 import pytest
+from snakemake_executor_plugin_submitit import slurm
 from snakemake_executor_plugin_submitit.journal import Entry, Result
 from snakemake_executor_plugin_submitit.reports import failure, tail
 from snakemake_executor_plugin_submitit.slurm import exit_words, sightings
@@ -58,6 +59,19 @@ def test_squeue_is_read_by_name() -> None:
 )
 def test_exit_codes_are_said_in_words(code: str, words: str) -> None:
     assert exit_words(code) == words
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("RUNNING", None), ("COMPLETING", None), ("FAILED", "ended FAILED, exit code 1, on n1")],
+)
+def test_a_failed_job_has_no_obituary_before_slurm_sees_its_end(
+    state: str, words: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"JobId=17 JobName=train.a-1 JobState={state} ExitCode=1:0 NodeList=n1"
+    monkeypatch.setattr(slurm, "ask", lambda *command: line)
+    place = object.__new__(slurm.Slurm)  # without the programs that its constructor looks for
+    assert place.obituary(entry_in(tmp_path), None) == words
 
 
 def test_a_log_ends_with_its_last_thirty_lines_that_say_something(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ AGAIN_S = (1.0, 3.0)
 # Result files are looked at this often, the queue as the user says; with many jobs each file a little less often.
 TICK_S = 1.0
 TICK_PER_JOB_S = 0.02
+# A job writes its result before its cluster has seen it end; the cluster gets this long to say how.
+LAST_WORDS_S = 15.0
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Watched:
 
     entry: Entry
     doubted_since: float | None = None  # since when its cluster has not called it alive
+    failed_since: float | None = None  # since when it is known to have failed
 
 
 class Executor(RemoteExecutor):
@@ -143,15 +146,23 @@ class Executor(RemoteExecutor):
             watched = self.watched[info.aux["name"]]
             sighting = seen.get(watched.entry.name) if seen is not None else None
             verdict = self.verdict(watched, sighting, answered=seen is not None)
-            if verdict is Verdict.RUNNING:
+            obituary = self.obituary(watched, sighting) if verdict is Verdict.FAILED else None
+            if verdict is Verdict.RUNNING or (verdict is Verdict.FAILED and obituary is None):
                 yield info
                 continue
             del self.watched[watched.entry.name]
-            if verdict is Verdict.GOOD:
+            if obituary is None:
                 self.report_job_success(info)
             else:
-                obituary = self.place.obituary(watched.entry, sighting)
                 self.report_job_error(info, msg=failure(self.place.title, watched.entry, obituary))
+
+    def obituary(self, watched: Watched, sighting: Sighting | None) -> str | None:
+        """How a failed job ended; None as long as its cluster may still come to know: a result file is there first."""
+        watched.failed_since = watched.failed_since or time.monotonic()
+        words = self.place.obituary(watched.entry, sighting)
+        if words is None and time.monotonic() - watched.failed_since >= LAST_WORDS_S:
+            return f"failed; {self.place.title} still shows it as running"
+        return words
 
     def look(self) -> Mapping[str, Sighting] | None:
         """One query for all jobs, if it is time for it and an answer comes."""

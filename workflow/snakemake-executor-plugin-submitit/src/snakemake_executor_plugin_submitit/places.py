@@ -52,8 +52,8 @@ class Place(ABC):
             NoAnswer: the place could not be told.
         """
 
-    def obituary(self, entry: Entry, sighting: Sighting | None) -> str:
-        """How a failed job ended, as far as the place knows: state, exit code, node."""
+    def obituary(self, entry: Entry, sighting: Sighting | None) -> str | None:
+        """How a failed job ended, as far as the place knows: state, exit code, node; None if it has yet to notice."""
         return "ended" if entry.result else "ended without a result"
 
 

@@ -15,7 +15,7 @@ from snakemake_executor_plugin_submitit.command import Command
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.places import NoAnswer, Place, SubmissionFailed, through_submitit
 from snakemake_executor_plugin_submitit.resources import Parameters
-from snakemake_executor_plugin_submitit.verdicts import Sighting
+from snakemake_executor_plugin_submitit.verdicts import ALIVE, Sighting
 
 # No client is waited for longer than this.
 PATIENCE_S = 60
@@ -55,9 +55,11 @@ class Slurm(Place):
         if ids := list(job_ids):
             ask("scancel", *ids)
 
-    def obituary(self, entry: Entry, sighting: Sighting | None) -> str:
+    def obituary(self, entry: Entry, sighting: Sighting | None) -> str | None:
         facts = controller_facts(entry) or accounting_facts(entry)
         state = facts.get("JobState") or (sighting.state if sighting else "")
+        if state in ALIVE:
+            return None
         if not state:
             return "is no longer known to SLURM and left no result"
         exit_code = exit_words(facts.get("ExitCode", ""))
