@@ -19,6 +19,7 @@ import argparse
 import json
 import random
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -174,23 +175,34 @@ def early_stop(rounds: int) -> dict[str, Any]:
     }
 
 
+PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "masked_diffusion": masked_diffusion,
+    "block_diffusion": block_diffusion,
+    "early_stop": lambda rounds: early_stop(1),  # minutes a round
+}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--part", choices=("masked_diffusion", "block_diffusion", "early_stop"), help="only this one")
+    options.add_argument("--part", choices=PARTS, help="only this one")
     chosen = options.parse_args()
-    torch.set_num_threads(1)
-    parts: dict[str, Any] = {}
-    if chosen.part in (None, "masked_diffusion"):
-        parts["masked_diffusion"] = masked_diffusion(chosen.rounds)
-    if chosen.part in (None, "block_diffusion"):
-        parts["block_diffusion"] = block_diffusion(chosen.rounds)
-    if chosen.part in (None, "early_stop"):
-        parts["early_stop"] = early_stop(1)  # minutes a round
-    print(json.dumps(parts, indent=2))
-    if chosen.part is None:
-        sizes = f"vocabulary {VOCABULARY}, hidden {HIDDEN}, {LAYERS} layers, one thread"
-        print(record("sampling_speed", {"sizes": sizes, "limits": LIMITS, "rounds": chosen.rounds, **parts}))
+    if chosen.part:
+        torch.set_num_threads(1)
+        print(json.dumps(PARTS[chosen.part](chosen.rounds)))
+        return
+    parts = {name: alone(name, chosen.rounds) for name in PARTS}
+    sizes = f"vocabulary {VOCABULARY}, hidden {HIDDEN}, {LAYERS} layers, one thread"
+    print(record("sampling_speed", {"sizes": sizes, "limits": LIMITS, "rounds": chosen.rounds, **parts}))
+
+
+def alone(part: str, rounds: int) -> Any:
+    """Measure a part in a process of its own.
+
+    What an earlier part left of the process's memory decides how often the next one has to ask the system for more.
+    """
+    command = [sys.executable, __file__, "--part", part, "--rounds", str(rounds)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dlm.errors import CheckpointError
 from dlm.models.caching import Columns, Prefix
 from dlm.models.conventions import Conventions
-from dlm.models.heads import output_head
+from dlm.models.heads import project
 from dlm.models.projection import cross_entropy
 
 _LEAST_ROWS = 4
@@ -134,7 +134,7 @@ class Denoiser(nn.Module):
         count = len(chosen_ND)
         if count < _LEAST_ROWS:
             chosen_ND = F.pad(chosen_ND, (0, 0, 0, _LEAST_ROWS - count))
-        return output_head(self.model)(chosen_ND)[:count].float()
+        return project(self.model, chosen_ND)[:count]
 
     @torch.inference_mode()
     def logits(

@@ -15,6 +15,9 @@ from dlm.diffusion.noise import gumbel
 from dlm.errors import SettingsError
 from dlm.settings import Proposer
 
+_PIECE = 256
+"""Logits of which the largest is found first."""
+
 
 class Where(NamedTuple):
     """Identity of N open positions, for their random numbers."""
@@ -74,6 +77,24 @@ def filtered(logits_NV: Tensor, settings: Proposer, banned: list[int]) -> Tensor
     return values_NV.masked_fill(~kept_NV, float("-inf"))
 
 
+def most_probable(logits_NV: Tensor) -> Tensor:
+    """Return ``logits_NV.argmax(dim=1)``, int64 [N], the lowest id on a tie; on a CPU in a fraction of the time.
+
+    There the largest numbers of pieces are found by vector instructions, their places one by one.
+    """
+    vocabulary = logits_NV.shape[1]
+    if logits_NV.device.type != "cpu" or vocabulary < 2 * _PIECE:
+        return logits_NV.argmax(dim=1)
+    whole = vocabulary // _PIECE * _PIECE
+    largest = logits_NV[:, :whole].unflatten(1, (-1, _PIECE)).amax(dim=2)
+    if whole < vocabulary:
+        largest = torch.cat([largest, logits_NV[:, whole:].amax(dim=1, keepdim=True)], dim=1)
+    # The last piece begins earlier, so that it is whole; what it repeats is not larger.
+    first_N = (largest.argmax(dim=1) * _PIECE).clamp(max=vocabulary - _PIECE)
+    place_NP = first_N[:, None] + torch.arange(_PIECE)
+    return first_N + logits_NV.gather(1, place_NP).argmax(dim=1)
+
+
 def propose(logits_NV: Tensor, settings: Proposer, banned: list[int], where: Where) -> Tensor:
     """Draw a token for each position, int64 [N].
 
@@ -90,7 +111,7 @@ def propose(logits_NV: Tensor, settings: Proposer, banned: list[int], where: Whe
     if settings.temperature > 0:
         noise_NV = gumbel(where.seed, where.stream_N, logits_NV.shape[1], where.step_N, where.position_N)
         return without(logits_NV.to(torch.float64) + settings.temperature * noise_NV, banned).argmax(dim=1)
-    token_N = logits_NV.argmax(dim=1)
+    token_N = most_probable(logits_NV)
     # Banned tokens are seldom the most probable, and to write -inf over theirs copies all logits.
     banned_N = torch.isin(token_N, torch.tensor(banned, dtype=token_N.dtype, device=token_N.device))
     if bool(banned_N.any()):

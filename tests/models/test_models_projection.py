@@ -11,8 +11,8 @@ from doubles import small_denoiser
 from torch import nn
 
 from dlm.diffusion import TakesTargets, mdlm_loss, normalise
-from dlm.models import projection
-from dlm.models.heads import output_head
+from dlm.models import heads, projection
+from dlm.models.heads import output_head, project
 from dlm.settings import MDLM
 
 
@@ -25,6 +25,20 @@ class Headed(nn.Module):
             self.head, self.decoder = nn.Linear(6, 6), nn.Linear(6, 40, bias=bias)
         else:
             self.lm_head = nn.Linear(6, 40, bias=bias)
+
+
+@pytest.mark.parametrize(("bias", "encoder"), [(False, False), (True, False), (True, True)])
+def test_a_large_vocabulary_is_projected_to_by_pieces(
+    bias: bool, encoder: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "_TILE", 16)  # 40 tokens: two pieces and a half
+    monkeypatch.setattr(heads, "_LARGE", 40)
+    torch.manual_seed(0)
+    model, hidden = Headed(bias, encoder), torch.randn(5, 6)
+    with torch.inference_mode():
+        torch.testing.assert_close(project(model, hidden), output_head(model)(hidden), rtol=1e-6, atol=1e-6)
+    wanted = hidden.requires_grad_()
+    assert project(model, wanted).requires_grad
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from dlm.diffusion import schedule
 from dlm.errors import SettingsError
 from dlm.sampling import even_counts, floor_counts, schedule_counts, select_by_factor, select_highest
 from dlm.sampling.canvas import BlockwiseCanvas, WholeCanvas
-from dlm.sampling.proposing import Where, propose, token_ids, without
+from dlm.sampling.proposing import Where, most_probable, propose, token_ids, without
 from dlm.sampling.scoring import probability_score, random_score
 from dlm.sampling.state import Row, State
 from dlm.settings import GrowingCanvas, Proposer
@@ -273,3 +273,13 @@ def test_rows_are_taken_by_index_or_by_mask() -> None:
     assert (kept.prompt_B.tolist(), kept.stream_B.tolist()) == ([1, 2], [1, 2])
     kept.tokens_BL[:] = 0
     assert state.tokens_BL.tolist() == [[5, 1], [6, 1], [7, 1]], "what is taken is a copy"
+
+
+@pytest.mark.parametrize("vocabulary", [300, 512, 1000, 4099])
+def test_the_most_probable_token_is_found_by_pieces(vocabulary: int) -> None:
+    generator = torch.Generator().manual_seed(vocabulary)
+    # Whole numbers: ties within a piece, between pieces and with the last, shorter one.
+    logits = torch.randint(-3, 4, (400, vocabulary), generator=generator).float()
+    logits[::2] = torch.randn(200, vocabulary, generator=generator)
+    logits[1, -1] = logits[3, -vocabulary % 256] = 9.0
+    assert torch.equal(most_probable(logits), logits.argmax(dim=1))
