@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import record
+from common import demand, record
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from dlm.models import Conventions, Denoiser
@@ -59,7 +59,6 @@ def main() -> None:
             began = time.process_time()
             answers[cache] = [sample.tokens for sample in sampler.sample(prompts)]
             seconds[cache].append(time.process_time() - began)
-    assert answers["exact"] == answers["none"], "an exact cache gives the tokens of no cache"
     middle = {cache: statistics.median(taken[1:]) for cache, taken in seconds.items()}  # the first round warms up
     result = {
         "what": "Block diffusion with an exact cache and without: process seconds, four answers of 64 tokens.",
@@ -71,6 +70,7 @@ def main() -> None:
     }
     print(record("block_cache", result))
     print(f"without the cache {result['ratio']} times the time of with it")
+    demand({"an exact cache gives the tokens of no cache": answers["exact"] == answers["none"]})
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dlm.files import atomic_open
 from dlm.provenance import code_version, library_versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -51,8 +53,19 @@ def record(name: str, result: dict[str, Any]) -> Path:
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({**about, **result}, indent=2) + "\n", encoding="utf-8")
+    with atomic_open(path) as stream:
+        stream.write(json.dumps({**about, **result}, indent=2).encode() + b"\n")
     return path
+
+
+def demand(claims: Mapping[str, bool]) -> None:
+    """End the script with the claims that do not hold, if there are any.
+
+    Raises:
+        SystemExit: naming them.
+    """
+    if broken := [claim for claim, holds in claims.items() if not holds]:
+        raise SystemExit(f"does not hold: {'; '.join(broken)}")
 
 
 def _values(file: str, key: str) -> Any:

@@ -24,7 +24,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from common import record
+from common import demand, record
 from torch import Tensor
 
 import dlm.sampling.sampler as sampling
@@ -157,20 +157,27 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("checkpoints", nargs="*", type=Path, default=[OWN])
     options.add_argument("--prompts", type=int, default=PROMPTS)
-    options.add_argument("--preset", choices=PRESETS, action="append", help="only this one; may be given several times")
+    options.add_argument(
+        "--preset",
+        dest="presets",
+        choices=PRESETS,
+        action="append",
+        help="only this one (repeatable); nothing is recorded",
+    )
     chosen = options.parse_args()
     torch.set_num_threads(1)
     results: dict[str, Any] = {}
-    for name in chosen.preset or PRESETS:
+    for name in chosen.presets or PRESETS:
         folder = find_model(chosen.checkpoints, name)
         model = load_denoiser(folder)
         prompts = read_prompts(model, folder.parent.parent / "data", chosen.prompts)
         for temperature in TEMPERATURES:
             case = f"{name}, temperature {temperature:g}"
             results[case] = {"checkpoint": folder.name, **compare(model, settings_of(name, temperature), prompts)}
-            print(case, json.dumps(results[case]), flush=True)
-            if chosen.prompts == PROMPTS:
-                record("company", {"batch": BATCH, "threads": 1, "cases": results})
+            print(case, json.dumps(results[case]), file=sys.stderr, flush=True)
+    if not chosen.presets and chosen.prompts == PROMPTS:
+        print(record("company", {"batch": BATCH, "threads": 1, "cases": results}))
+    demand({f"the same answers by {case}": not found["answers that differ"] for case, found in results.items()})
 
 
 if __name__ == "__main__":

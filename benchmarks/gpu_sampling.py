@@ -141,8 +141,8 @@ def floor_seconds(size: Size, cache: str, per_pass: int, batch: int, rates: dict
 def measured_rates(size: Size, device: torch.device, rounds: int) -> dict[str, float]:
     """Operations per second of a large matrix product in the network's type, bytes per second of reading an array."""
     large, many = (8192, 1 << 30) if device.type == "cuda" else (256, 1 << 20)
-    one = torch.ones(large, large, dtype=size.dtype, device=device)
-    array = torch.ones(many, device=device)
+    one = torch.randn(large, large, dtype=size.dtype, device=device)
+    array = torch.randn(many, device=device)
     return {
         "operations per second": 2 * large**3 / median_seconds(lambda: one @ one, device, rounds),
         "bytes per second": 4 * many / median_seconds(lambda: array.sum(), device, rounds),

@@ -19,7 +19,6 @@ import argparse
 import json
 import random
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import record
+from common import demand, record, run_alone
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -191,18 +190,16 @@ def main() -> None:
         torch.set_num_threads(1)
         print(json.dumps(PARTS[chosen.part](chosen.rounds)))
         return
-    parts = {name: alone(name, chosen.rounds) for name in PARTS}
+    # What an earlier part left of a process's memory decides how often the next one has to ask the system for more.
+    parts = {name: run_alone(__file__, "--part", name, "--rounds", str(chosen.rounds)) for name in PARTS}
     sizes = f"vocabulary {VOCABULARY}, hidden {HIDDEN}, {LAYERS} layers, one thread"
     print(record("sampling_speed", {"sizes": sizes, "limits": LIMITS, "rounds": chosen.rounds, **parts}))
-
-
-def alone(part: str, rounds: int) -> Any:
-    """Measure a part in a process of its own.
-
-    What an earlier part left of the process's memory decides how often the next one has to ask the system for more.
-    """
-    command = [sys.executable, __file__, "--part", part, "--rounds", str(rounds)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    ratios = {name: ratio for part in parts.values() for name, ratio in part["ratios"].items()}
+    met = {
+        f"{name} {ratios[name]:.2f}, limit {limit}": ratios[name] <= limit if "bare" in name else ratios[name] >= limit
+        for name, limit in LIMITS.items()
+    }
+    demand({**met, **{f"identical tokens in {name}": part["identical tokens"] for name, part in parts.items()}})
 
 
 if __name__ == "__main__":

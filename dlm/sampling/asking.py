@@ -19,6 +19,16 @@ def stream_of(tokens: Sequence[int]) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
+def refuse_single(prompts: object) -> None:
+    """Refuse one text where a list of them belongs: it would be read letter by letter.
+
+    Raises:
+        SettingsError: it is one.
+    """
+    if isinstance(prompts, str | bytes):
+        raise SettingsError("prompts is one text; give a list of them, [text]")
+
+
 def read_prompt(model: Denoiser, canvas: FullCanvas | GrowingCanvas, index: int, prompt: Prompt) -> Row | str:
     """Return the row of a prompt and its answer, or what is wrong with the prompt."""
     tokens = _encode(model, prompt)
@@ -26,6 +36,11 @@ def read_prompt(model: Denoiser, canvas: FullCanvas | GrowingCanvas, index: int,
     room = model.max_positions - answer
     if not tokens:
         return f"prompt {index} is empty; give it at least one token"
+    if room < 1:
+        return (
+            f"prompt {index} has no room beside max_new_tokens {answer}, since the model has {model.max_positions} "
+            "positions; lower max_new_tokens"
+        )
     if len(tokens) > room:
         return (
             f"prompt {index} has {len(tokens)} tokens; with max_new_tokens {answer} "
@@ -73,7 +88,17 @@ def read_text(model: Denoiser, settings: SamplerSettings, index: int, text: Prom
 
 
 def _encode(model: Denoiser, prompt: Prompt) -> list[int]:
-    return model.tokenizer.encode(prompt, add_special_tokens=False) if isinstance(prompt, str) else list(prompt)
+    if isinstance(prompt, str):
+        # verbose: the tokenizer has its own words for texts that are too long, beside the error of this module.
+        return list(model.tokenizer.encode(prompt, add_special_tokens=False, verbose=False))
+    tokens = list(prompt)
+    if not all(isinstance(token, int) for token in tokens):
+        wrong = next(token for token in tokens if not isinstance(token, int))
+        raise SettingsError(
+            f"a prompt is a text or a list of token ids, got a list that holds {wrong!r}; a conversation becomes a "
+            "text by the tokenizer's apply_chat_template"
+        )
+    return tokens
 
 
 def _out_of_vocabulary(model: Denoiser, tokens: Sequence[int]) -> str:

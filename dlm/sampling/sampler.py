@@ -14,8 +14,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dlm.errors import SettingsError
 from dlm.models import Denoiser
-from dlm.sampling.asking import Prompt, read_prompt, read_text
+from dlm.sampling.asking import Prompt, read_prompt, read_text, refuse_single
 from dlm.sampling.canvas import make_canvas
 from dlm.sampling.own import default_settings
 from dlm.sampling.proposing import Where, filtered, propose, token_ids, without
@@ -43,7 +44,8 @@ class Sampler:
         record_order: whether samples hold the pass and the confidence of each token; does not change the answers.
 
     Raises:
-        SettingsError: the settings name tokens that the vocabulary does not have, or need what the network cannot do.
+        SettingsError: the settings name tokens that the vocabulary does not have, or need what the network cannot do;
+            or an argument is not what it has to be.
     """
 
     def __init__(
@@ -56,6 +58,14 @@ class Sampler:
         keep_finished: bool = False,
         record_order: bool = False,
     ) -> None:
+        if not callable(getattr(model, "logits", None)):
+            raise SettingsError(
+                f"Sampler needs a Denoiser, got {type(model).__name__}; dlm.models.load_denoiser(folder)"
+            )
+        if settings is not None and not isinstance(settings, SamplerSettings):
+            raise SettingsError(f"settings must be SamplerSettings, got {settings!r}; dlm.settings.preset makes them")
+        if batch_size < 1:
+            raise SettingsError(f"batch_size must be at least 1, got {batch_size}")
         self.model, self.settings = model, settings or default_settings(model)
         self.seed, self.batch_size = seed, batch_size
         self.keep_finished, self.record_order = keep_finished, record_order
@@ -131,6 +141,7 @@ class Sampler:
             PromptError: as for :meth:`sample`, or a text holds no mask token.
             SettingsError: the settings' canvas is a growing one, or there is a stop.
         """
+        refuse_single(texts)
         read = [read_text(self.model, self.settings, index, text) for index, text in enumerate(texts)]
         return self._all(self._keyed(read, streams), progress, watch)
 
@@ -161,12 +172,15 @@ class Sampler:
                 state, view = self._without(state, view, leaving_B)
 
     def _read(self, prompts: Sequence[Prompt], streams: Sequence[int] | None) -> list[Row | str]:
+        refuse_single(prompts)
         canvas = self.settings.canvas
         return self._keyed([read_prompt(self.model, canvas, *each) for each in enumerate(prompts)], streams)
 
     def _keyed(self, read: Sequence[Row | str], streams: Sequence[int] | None) -> list[Row | str]:
         if streams is None:
             return list(read)
+        if len(streams) != len(read):
+            raise SettingsError(f"streams has {len(streams)} keys for {len(read)} prompts; give one for each")
         return [
             row if isinstance(row, str) else replace(row, stream=key) for row, key in zip(read, streams, strict=True)
         ]
@@ -237,6 +251,11 @@ class Sampler:
             going_B = ~rule.finished(step, open_BS)
             if not bool(going_B.any()):
                 break
+            if bool((going_B & (step >= rule.stride_B)).any()):
+                raise SettingsError(
+                    f"selector: {type(rule).__name__} leaves positions open after {step} steps of a block, more than "
+                    "its stride_B allows; a step has to commit something"
+                )
             if self._step(state, view, window, rule, step, open_BS & going_B[:, None]):
                 watch(state)
             step += 1

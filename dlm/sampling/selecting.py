@@ -48,7 +48,7 @@ def schedule_counts(open_B: Tensor, steps: int, schedule: Schedule) -> Tensor:
     Args:
         open_B: int64 [B], open positions at the start of the block.
         steps: steps of the block before the removal (>= 1).
-        chosen: alpha.
+        schedule: the noise schedule, whose alpha(t) is the share of tokens kept at time t.
 
     Returns:
         int64 [B, T], T the largest number of steps that a row has left; shorter rows end in zeros.
@@ -58,8 +58,19 @@ def schedule_counts(open_B: Tensor, steps: int, schedule: Schedule) -> Tensor:
     for share in shares:
         counts.append(torch.minimum((rest_B * share).round().to(torch.int64), rest_B))
         rest_B = rest_B - counts[-1]
-    count_BT = torch.stack(counts, dim=1)
-    order_BT = (count_BT == 0).int().argsort(dim=1, stable=True)  # what reveals something first, in its order
+    return without_zeros(torch.stack(counts, dim=1))
+
+
+def without_zeros(count_BT: Tensor) -> Tensor:
+    """Move each row's steps that commit something to the front, in their order, and cut what no row uses.
+
+    Args:
+        count_BT: int64 [B, T], tokens of each step.
+
+    Returns:
+        int64 [B, T'], T' the largest number of steps that a row has left; shorter rows end in zeros.
+    """
+    order_BT = (count_BT == 0).int().argsort(dim=1, stable=True)
     return count_BT.gather(1, order_BT)[:, : int((count_BT > 0).sum(dim=1).max())]
 
 

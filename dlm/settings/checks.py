@@ -2,9 +2,69 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Collection
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from dlm.errors import SettingsError, did_you_mean
+
+K = TypeVar("K", bound=type)
+
+
+def checked(kind: K) -> K:
+    """Make a dataclass check its fields against their types before anything else; it stands below ``@dataclass``.
+
+    Settings are also written in Python, where a misspelt word would otherwise be taken for another one.
+    """
+    own = kind.__dict__.get("__post_init__")
+
+    def __post_init__(self: Any) -> None:
+        check_types(self)
+        if own is not None:
+            own(self)
+
+    kind.__post_init__ = __post_init__  # type: ignore[attr-defined]
+    return kind
+
+
+def check_types(settings: Any) -> None:
+    """Refuse a field whose value is not of its type.
+
+    Raises:
+        SettingsError: naming the first of them, and what it may be.
+    """
+    kind: Any = type(settings)
+    for name, (adapter, wanted) in _adapters(kind).items():
+        value = getattr(settings, name)
+        try:
+            adapter.validate_python(value, strict=True)
+        except ValidationError:
+            if get_origin(wanted) is Literal and isinstance(value, str):
+                one_of(name, value, get_args(wanted))
+            raise SettingsError(f"{name} must be {_in_words(wanted)}, got {value!r}") from None
+
+
+@functools.cache
+def _adapters(kind: Any) -> dict[str, tuple[TypeAdapter[Any], Any]]:
+    """Return what checks each field, and its type; a field whose metadata say ``open`` takes what others bring."""
+    hints = get_type_hints(kind)
+    own = [item.name for item in dataclasses.fields(kind) if not item.metadata.get("open")]
+    return {name: (TypeAdapter(hints[name]), hints[name]) for name in own}
+
+
+def _in_words(wanted: Any) -> str:
+    if get_origin(wanted) is Literal:
+        return " or ".join(f"'{choice}'" for choice in get_args(wanted))
+    if get_origin(wanted) is tuple:
+        return f"a tuple of {_in_words(get_args(wanted)[0])}"
+    if get_args(wanted):
+        return " or ".join(map(_in_words, get_args(wanted)))
+    return {int: "a whole number", float: "a number", bool: "True or False", str: "a text", type(None): "None"}.get(
+        wanted, getattr(wanted, "__name__", str(wanted))
+    )
 
 
 def at_least(name: str, value: float, low: float) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dlm.errors import SettingsError
-from dlm.settings.checks import above, at_least
+from dlm.settings.checks import above, at_least, checked
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class ApproximateCache:
     """Keys and values that go stale: a block's first pass computes the whole canvas, its others a part of it.
 
@@ -31,6 +32,7 @@ class ApproximateCache:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class FullCanvas:
     """The whole answer is on the canvas from the start and is filled block by block, left to right.
 
@@ -65,6 +67,7 @@ class FullCanvas:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class GrowingCanvas:
     """The answer grows by a block at a time: block diffusion (BD3LM, arXiv 2503.09573, section 3).
 
@@ -102,6 +105,7 @@ class GrowingCanvas:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Guidance:
     """Classifier-free guidance: logits move away from those of an unconditional canvas, whose prompt is masked.
 
@@ -119,6 +123,7 @@ class Guidance:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class Proposer:
     """How a token is proposed for each open position."""
 
@@ -145,6 +150,7 @@ class Proposer:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class EndOfText:
     """An answer is done when one of its finished blocks holds a stop token; what follows is not sampled."""
 

@@ -14,6 +14,7 @@ from dlm.settings.selecting import (
     EvenSelector,
     FactorSelector,
     FloorSelector,
+    OriginSelector,
     RemaskingSelector,
     ScheduleSelector,
     ThresholdSelector,
@@ -33,6 +34,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "mdlm": {"canvas": FullCanvas, "selector": ScheduleSelector},
     # Dream, generation_utils.py, as its authors evaluate it
     "dream": {**_DREAM, "selector": FloorSelector, "score": "negative_entropy"},
+    # The same, its plain reverse process
+    "dream-origin": {"canvas": FullCanvas, "selector": OriginSelector},
     # ZHZisZZ/dllm, dllm/core/samplers/bd3lm.py
     "bd3lm": {"canvas": GrowingCanvas, "block_size": 32, "selector": ScheduleSelector, "stop": EndOfText()},
     # NVlabs/Fast-dLLM, llada/generate.py
@@ -63,6 +66,11 @@ def preset(name: str, *, max_new_tokens: int, **changes: Any) -> SamplerSettings
         SettingsError: unknown name, a change that applies to no part, or a value that cannot be.
     """
     one_of("preset", name, PRESETS)
+    if given := sorted(changes.keys() & set(_PARTS)):
+        raise SettingsError(
+            f"preset '{name}' is made of its own {given[0]}; set the fields of it by name, choose another preset, or "
+            "write a sampler in the params"
+        )
     values = {**PRESETS[name], **changes, "max_new_tokens": max_new_tokens}
     kinds = {"canvas": values.pop("canvas"), "proposer": Proposer, "selector": values.pop("selector")}
     if "steps" in _fields(kinds["selector"]):

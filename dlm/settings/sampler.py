@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dlm.errors import SettingsError
-from dlm.settings.checks import at_least, between
+from dlm.settings.checks import at_least, between, checked
 from dlm.settings.decoding import ApproximateCache, EndOfText, FullCanvas, GrowingCanvas, Proposer
 from dlm.settings.selecting import (
     EvenSelector,
@@ -24,6 +24,7 @@ _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class SamplerSettings:
     """One decoding method: canvas, proposer, ranking score, selector and stop."""
 
@@ -45,7 +46,7 @@ class SamplerSettings:
     """Tokens (ids, or their text in the vocabulary) that are committed only when nothing else is left: their confidence
     counts as 0, and that of others as if they were not in the vocabulary. ML-GSAI/LLaDA's `confidence_eos_eot_inf` at
     temperature 0, ZHZisZZ/dllm's `begin_suppress_tokens`."""
-    selector: Selector
+    selector: Selector = field(metadata={"open": True})  # rules of one's own bring settings of their own
     """Which of the ranked proposals a step commits."""
     stop: EndOfText | None = None
     """When an answer is done before its length; None: never."""
@@ -63,10 +64,18 @@ class SamplerSettings:
         """Refuse what a score has no use for."""
         if self.score == "random" and self.defer_tokens:
             raise SettingsError("defer_tokens does not apply to score 'random', which knows no confidence; remove it")
-        blind = {"origin": OriginSelector, "remasking": RemaskingSelector}
-        for kind, selector in blind.items():
-            if isinstance(self.selector, selector) and (self.score, self.defer_tokens) != ("low_confidence", ()):
-                raise SettingsError(f"a selector of kind '{kind}' commits by chance: remove score and defer_tokens")
+        ranking = (self.score, self.score_of, self.defer_tokens)
+        if isinstance(self.selector, OriginSelector | RemaskingSelector) and ranking != ("low_confidence", "model", ()):
+            raise SettingsError(
+                f"a selector of kind '{self.selector.kind}' commits by chance: remove score, score_of and defer_tokens"
+            )
+        proposer = self.proposer
+        filters = proposer.top_p is not None or proposer.top_k is not None
+        if filters and not proposer.temperature and self.score_of == "model":
+            raise SettingsError(
+                "top_p and top_k do not apply at temperature 0 where score_of is 'model': the most probable token "
+                "always stays; remove them, or set temperature"
+            )
         if self.score_temperature and not isinstance(self.selector, QuotaSelector):
             raise SettingsError(
                 f"score_temperature does not apply to a selector of kind '{self.selector.kind}'; remove it, or choose "
@@ -105,6 +114,7 @@ class SamplerSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class ExecutionSettings:
     """How a model is run: reported with every result, not meant to change it."""
 

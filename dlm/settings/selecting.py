@@ -5,16 +5,17 @@ A setting that does not apply to a selector does not exist on it, so it cannot b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dlm.errors import SettingsError
-from dlm.settings.checks import above, at_least, between
+from dlm.settings.checks import above, at_least, between, checked
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class EvenSelector:
     """Commit a number of tokens per step that is fixed beforehand: a block's masks split evenly over its steps.
 
@@ -36,6 +37,7 @@ class EvenSelector:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class ScheduleSelector:
     """Commit a number of tokens per step that is fixed beforehand: what a noise schedule would reveal.
 
@@ -48,7 +50,7 @@ class ScheduleSelector:
     """Discriminator: `schedule`."""
     steps: int
     """Steps in total, over all blocks (>= 1), divided by the number of blocks and rounded up."""
-    schedule: Literal["linear", "cosine"] = "linear"
+    schedule: Literal["linear", "cosine"] = field(default="linear", metadata={"open": True})
     """Noise schedule alpha(t), the share of tokens kept at time t."""
     stochastic: bool = False
     """True: a step's number is drawn, each open token with the share that the schedule would reveal, instead of rounded
@@ -63,6 +65,7 @@ class ScheduleSelector:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class FloorSelector:
     """Commit a number of tokens per step that is fixed beforehand: whole tokens of a falling time.
 
@@ -88,6 +91,7 @@ class FloorSelector:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class OriginSelector:
     """Commit each open position by chance: Dream's `origin`, the plain reverse process of masked diffusion.
 
@@ -113,6 +117,7 @@ class OriginSelector:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class ThresholdSelector:
     """Commit every token whose score reaches a threshold, and always the highest (Fast-dLLM, arXiv 2505.22618, 3.3)."""
 
@@ -135,6 +140,7 @@ class ThresholdSelector:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class FactorSelector:
     """Commit the r highest probabilities while the r-th is at least 1 - factor / (r + 1), and always the highest."""
 
@@ -155,6 +161,7 @@ class FactorSelector:
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class RemaskingSelector:
     """Commit open positions and open committed ones again, both by chance: ReMDM (arXiv 2503.00307, section 3).
 
@@ -168,7 +175,7 @@ class RemaskingSelector:
     """Discriminator: `remasking`."""
     steps: int
     """Steps in total, over all blocks (>= 1), divided by the number of blocks and rounded up."""
-    schedule: Literal["linear", "cosine"] = "linear"
+    schedule: Literal["linear", "cosine"] = field(default="linear", metadata={"open": True})
     """Noise schedule alpha(t), the share of tokens kept at time t."""
     cap: float = 1.0
     """Largest sigma (0 to 1)."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import torch
 from doubles import small_denoiser, with_conventions
+from torch import Tensor
 
 from dlm.errors import CheckpointError, SettingsError
 from dlm.models import Denoiser
 from dlm.sampling import PromptError, Sampler
+from dlm.sampling.rules.base import Rule, rule_for
 from dlm.settings import (
     ApproximateCache,
     EndOfText,
@@ -142,6 +146,16 @@ FIRST = FullCanvas(max_new_tokens=8, cache=ApproximateCache(kind="approximate_du
         (lambda: chosen(FactorSelector(factor=1), score="topk_margin"), "choose low_confidence"),
         (lambda: chosen(OriginSelector(steps=4), score="random"), "commits by chance: remove score"),
         (lambda: chosen(RemaskingSelector(steps=4), defer_tokens=(2,)), "commits by chance"),
+        (lambda: chosen(OriginSelector(steps=4), score_of="proposer"), "commits by chance"),
+        (lambda: chosen(EvenSelector(steps=8), proposer=Proposer(top_p=0.5)), "do not apply at temperature 0"),
+        (lambda: preset("dream", max_new_tokens=8, selector="origin"), "is made of its own selector"),
+        (lambda: preset("dream", max_new_tokens=8, score_of="propser"), "score_of: unknown 'propser'; did you mean"),
+        (lambda: preset("bd3lm", max_new_tokens=32, cache="exakt"), "cache: unknown 'exakt'; did you mean 'exact'"),
+        (lambda: ApproximateCache(kind="approximate_duall"), "did you mean 'approximate_dual'"),  # type: ignore[arg-type]
+        (lambda: preset("llada", max_new_tokens="4"), "max_new_tokens must be a whole number, got '4'"),  # type: ignore[arg-type]
+        (lambda: preset("llada", max_new_tokens=4, guidance=1.5), "guidance must be Guidance or None, got 1.5"),
+        (lambda: preset("llada", max_new_tokens=4, suppress_tokens="x"), "suppress_tokens must be a tuple of"),
+        (lambda: preset("mdlm", max_new_tokens=4, stochastic="no"), "stochastic must be True or False, got 'no'"),
         (lambda: chosen(ThresholdSelector(threshold=0.5), score_temperature=1), "score_temperature does not apply"),
         (lambda: chosen(EvenSelector(steps=8), score="random", score_of="proposer"), "do not apply to score 'random'"),
         (lambda: chosen(FloorSelector(steps=1), canvas=FIRST), "takes one of a block's steps, and there is only one"),
@@ -172,3 +186,53 @@ def test_presets_read_as_they_were_written() -> None:
         selector=FloorSelector(steps=16),
     )
     assert preset("mdlm", max_new_tokens=8).selector == ScheduleSelector(steps=8)
+
+
+def test_the_parts_of_one_text_are_no_prompts() -> None:
+    sampler = Sampler(small_denoiser(), preset("llada", max_new_tokens=6))
+    for ask in (sampler.sample, sampler.infill, lambda text: list(sampler.stream(text))):
+        with pytest.raises(SettingsError, match="prompts is one text; give a list"):
+            ask("hello")
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("folder", None, "Sampler needs a Denoiser, got str"),
+        (None, "llada", "settings must be SamplerSettings, got 'llada'"),
+    ],
+)
+def test_a_sampler_says_what_it_needs(model: Any, settings: Any, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Sampler(model or small_denoiser(), settings)
+    with pytest.raises(SettingsError, match="batch_size must be at least 1, got 0"):
+        Sampler(small_denoiser(), preset("llada", max_new_tokens=6), batch_size=0)
+
+
+def test_prompts_and_streams_that_are_none() -> None:
+    sampler = Sampler(small_denoiser(), preset("llada", max_new_tokens=6))
+    with pytest.raises(SettingsError, match="a conversation becomes a"):
+        sampler.sample([[{"role": "user", "content": "hi"}]])  # type: ignore[list-item]
+    with pytest.raises(SettingsError, match="streams has 1 keys for 2 prompts"):
+        sampler.sample([[3], [4]], streams=[1])
+    with pytest.raises(PromptError, match="has no room beside max_new_tokens"):
+        Sampler(small_denoiser(), preset("llada", max_new_tokens=600)).sample([[3]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeverSelector:
+    """Of a rule that commits nothing."""
+
+    kind: str = "never"
+
+
+@rule_for(NeverSelector)
+class Never(Rule):
+    def select(self, step: int, score_BS: Tensor, open_BS: Tensor) -> Tensor:
+        return torch.zeros_like(open_BS)
+
+
+def test_a_rule_that_commits_nothing_is_noticed() -> None:
+    settings = SamplerSettings(canvas=FullCanvas(max_new_tokens=6), selector=NeverSelector())  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="Never leaves positions open after 6 steps"):
+        Sampler(small_denoiser(), settings).sample([[3]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any
 import pytest
 from verification_examples import alter_anywhere
 
+from dlm.settings import GrowingCanvas
+from dlm.verification import sampling
 from dlm.verification.cases import Case, read_cases
 from dlm.verification.checkpoints import Checkpoints
 from dlm.verification.run import run_cases
+from dlm.verification.samplers import Plan
 from dlm.verification.together import usual_versions
 
 EXCUSED = {("notes",), ("min_margin",), ("source", "model_code", "file"), ("id",)}
@@ -106,3 +110,23 @@ def test_a_failure_says_what_differs(
     change(data)
     (outcome,) = run_cases([dataclasses.replace(case, data=data)], checkpoints, {})
     assert message in outcome.line
+
+
+def test_without_its_cache_block_diffusion_writes_what_the_reference_wrote(
+    cases: list[Case], checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, seen = sampling._plan, []
+
+    def uncached(data: dict[str, Any]) -> Plan:
+        made = plan(data)
+        if not isinstance(made.settings.canvas, GrowingCanvas):
+            return made
+        assert made.settings.canvas.cache == "exact"  # as the cases themselves are run
+        seen.append(data["id"])
+        canvas = dataclasses.replace(made.settings.canvas, cache="none")
+        return dataclasses.replace(made, settings=dataclasses.replace(made.settings, canvas=canvas))
+
+    monkeypatch.setattr(sampling, "_plan", uncached)
+    growing = [case for case in cases if "bd3lm" in json.dumps(case.data["source"])]
+    assert [problem for case in growing for problem in sampling.check(case, checkpoints)] == []
+    assert len(seen) == len(growing) > 10

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dlm.diffusion.noise import uniform
 from dlm.errors import SettingsError
-from dlm.sampling.selecting import select_highest
+from dlm.sampling.selecting import select_highest, without_zeros
 from dlm.sampling.state import State, Window
 
 _RULES: dict[type, type[Rule]] = {}
@@ -41,6 +41,10 @@ class Block:
     seed: int
     passes: int = 0
     """Passes over the block that were made before the rule begins."""
+
+    def steps(self, settings: Any) -> Tensor:
+        """Return the steps of each row's block that ``settings.per_block(blocks)`` says, int64 [B]."""
+        return torch.tensor([settings.per_block(blocks) for blocks in self.blocks_B.tolist()]).to(self.open_B)
 
     def uniform(self, length: int, *counters: int) -> Tensor:
         """Draw numbers that depend on seed, row, block, counters and place alone, float64 [B, length] in (0, 1)."""
@@ -104,10 +108,10 @@ class Quota(Rule):
 
     def __init__(self, settings: Any, block: Block) -> None:
         super().__init__(settings, block)
-        self.steps_B = torch.tensor([settings.per_block(n) for n in block.blocks_B.tolist()]).to(block.open_B)
+        self.steps_B = block.steps(settings)
         counts: dict[int, Tensor] = {}
         for steps in sorted(set(self.steps_B.tolist())):  # rows of infilled texts may have different numbers of blocks
-            counts[steps] = _without_zeros(self.counts(block.open_B, steps))
+            counts[steps] = without_zeros(self.counts(block.open_B, steps))
         self.count_BT = block.open_B.new_zeros(len(block.open_B), max(each.shape[1] for each in counts.values()))
         for steps, count_BT in counts.items():
             same_B = self.steps_B == steps
@@ -183,9 +187,3 @@ def block_rule(settings: Any, state: State, window: Window, seed: int, *, first_
         seed=seed,
     )
     return FirstToken(settings, block) if first_token else make_rule(settings, block)
-
-
-def _without_zeros(count_BT: Tensor) -> Tensor:
-    """Move each row's steps that commit something to the front, in their order, and cut what no row uses."""
-    order_BT = (count_BT == 0).int().argsort(dim=1, stable=True)
-    return count_BT.gather(1, order_BT)[:, : int((count_BT > 0).sum(dim=1).max())]

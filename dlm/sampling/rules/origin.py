@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dlm.sampling.rules.base import Rule, rule_for
+from dlm.sampling.rules.base import Block, Rule, rule_for
 from dlm.settings import OriginSelector
 
 
@@ -13,13 +13,16 @@ class Origin(Rule):
 
     blind = True
 
+    def __init__(self, settings: OriginSelector, block: Block) -> None:
+        super().__init__(settings, block)
+        self.steps_B = block.steps(settings)
+
     @property
     def stride_B(self) -> Tensor:
-        blocks = self.block.blocks_B.tolist()
-        return torch.tensor([self.settings.per_block(n) for n in blocks]).to(self.block.blocks_B)
+        return self.steps_B
 
     def select(self, step: int, score_BS: Tensor, open_BS: Tensor) -> Tensor:
-        steps_B = self.stride_B.double()
+        steps_B = self.steps_B.double()
         fall_B = (1 - self.settings.epsilon) / steps_B
         share_B = fall_B / (1 - step * fall_B)  # 1 - s/t, the times falling evenly from 1 to epsilon
         share_B = torch.where(step + 1 >= steps_B, 1.0, share_B)

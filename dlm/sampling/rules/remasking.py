@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dlm.diffusion import schedule
-from dlm.sampling.rules.base import Rule, rule_for
+from dlm.sampling.rules.base import Block, Rule, rule_for
 from dlm.settings import RemaskingSelector
 
 
@@ -17,20 +17,23 @@ class Remasking(Rule):
 
     blind = True
 
+    def __init__(self, settings: RemaskingSelector, block: Block) -> None:
+        super().__init__(settings, block)
+        self.steps_B = block.steps(settings)
+
     @property
     def stride_B(self) -> Tensor:
-        blocks = self.block.blocks_B.tolist()
-        return torch.tensor([self.settings.per_block(n) for n in blocks]).to(self.block.blocks_B)
+        return self.steps_B
 
     def select(self, step: int, score_BS: Tensor, open_BS: Tensor) -> Tensor:
         kept_t_B, kept_s_B, sigma_B = self._step(step)
         share_B = (kept_s_B - (1 - sigma_B) * kept_t_B) / (1 - kept_t_B)
         # The last step's share is 1; rounding must not leave a position open.
-        share_B = torch.where(step + 1 >= self.stride_B, 1.0, share_B)
+        share_B = torch.where(step + 1 >= self.steps_B, 1.0, share_B)
         return open_BS & (self.block.uniform(open_BS.shape[1], step, 0) < share_B[:, None])
 
     def finished(self, step: int, open_BS: Tensor) -> Tensor:
-        return step >= self.stride_B
+        return step >= self.steps_B
 
     def reopen(self, step: int, written_BS: Tensor) -> Tensor | None:
         sigma_B = self._step(step)[2]
@@ -38,7 +41,7 @@ class Remasking(Rule):
 
     def _step(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return alpha at the step's times t and s, and sigma, float64 [B] each."""
-        chosen, steps_B = schedule(self.settings.schedule), self.stride_B.double()
+        chosen, steps_B = schedule(self.settings.schedule), self.steps_B.double()
         kept_t_B = chosen.alpha(1 - step / steps_B).clamp(0, 1)
         kept_s_B = chosen.alpha((1 - (step + 1) / steps_B).clamp(min=0)).clamp(0, 1)
         most_B = torch.where(kept_t_B > 0, (1 - kept_s_B) / kept_t_B, 1.0).clamp(max=1)
