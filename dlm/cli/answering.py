@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,14 @@ import click
 from dlm.errors import SettingsError
 from dlm.params.options import Options
 from dlm.progress import say
-from dlm.settings import settable
+from dlm.settings import ExecutionSettings, settable
 
 if TYPE_CHECKING:
     from dlm.sampling import Sample
 
 BLANK = re.compile(r"\[MASK(?:\*(\d+))?\]")
 """A blank of one token, or of as many as the number says: `[MASK]`, `[MASK*8]`."""
+_LIKE_A_BLANK = re.compile(r"\[MASK[^\]]*\]")
 
 _OPTIONS = Options("--set")
 
@@ -29,23 +31,38 @@ def decoding_options(function: Any) -> Any:
     preset = click.option(
         "--preset", help="A published method instead of the checkpoint's own; a wrong name lists them all."
     )
-    told = "A setting of the method, e.g. max_new_tokens=64; may be given several times."
+    told = (
+        "A setting of the method, e.g. max_new_tokens=64; may be given several times. A list or a part is written as "
+        "JSON: --set 'guidance={\"scale\": 1.5}'."
+    )
     change = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help=told)
     when = "Also print which pass committed each token, and how sure the model was of it."
-    return preset(change(click.option("--order", is_flag=True, help=when)(function)))
+    order = click.option("--order", is_flag=True, help=when)
+    where = "auto (default: cuda where there is one), cpu, cuda or cuda:<number>."
+    device = click.option("--device", default="auto", help=where)
+    kinds = click.Choice(["float32", "bfloat16", "float16"])
+    dtype = click.option("--dtype", type=kinds, default="float32", show_default=True, help="Type of the numbers.")
+    return preset(change(order(device(dtype(function)))))
 
 
 def answer(
-    folder: Path, prompt: str, seed: int, preset: str | None, changes: Sequence[str], *, order: bool = False
+    folder: Path,
+    prompt: str,
+    seed: int,
+    preset: str | None,
+    changes: Sequence[str],
+    *,
+    device: str = "auto",
+    dtype: Any = "float32",
+    order: bool = False,
 ) -> str:
     """Return a checkpoint's answer to a chat of one message; ``order``: and when each token of it was committed."""
     if not prompt.strip():
         raise SettingsError("--prompt is empty; write what is to be answered")
     read = _read(preset, changes)
-    from dlm.models import load_denoiser
     from dlm.sampling import Sampler
 
-    denoiser = load_denoiser(folder)
+    denoiser = _load(folder, device, dtype)
     chat = [{"role": "user", "content": prompt}]
     text = denoiser.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     sampler = Sampler(denoiser, _chosen(denoiser, preset, read), seed=seed, record_order=order)
@@ -61,15 +78,25 @@ def answer(
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="A checkpoint folder.")
 @click.option("--seed", default=0, show_default=True, help="Seed of random numbers.")
 @decoding_options
-def infill(text: str, model: Path, seed: int, preset: str | None, changes: tuple[str, ...], order: bool) -> None:
+def infill(
+    text: str,
+    model: Path,
+    seed: int,
+    preset: str | None,
+    changes: tuple[str, ...],
+    order: bool,
+    device: str,
+    dtype: Any,
+) -> None:
     """Fill the blanks of TEXT and print it: [MASK] is one token, [MASK*8] are eight."""
     read = _read(preset, changes)
+    if wrong := [blank for blank in _LIKE_A_BLANK.findall(text) if not BLANK.fullmatch(blank)]:
+        raise SettingsError(f"TEXT holds {wrong[0]}, which is no blank; write [MASK] for a token, [MASK*8] for eight")
     if not any(int(number or 1) for number in BLANK.findall(text)):
         raise SettingsError("TEXT holds no blank; write [MASK] for a token, [MASK*8] for eight")
-    from dlm.models import load_denoiser
     from dlm.sampling import Sampler
 
-    denoiser = load_denoiser(model)
+    denoiser = _load(model, device, dtype)
     tokens: list[int] = []
     for number, piece in enumerate(BLANK.split(text)):
         if number % 2 == 0:
@@ -81,13 +108,23 @@ def infill(text: str, model: Path, seed: int, preset: str | None, changes: tuple
     click.echo(found.text + (_order(denoiser, found, len(tokens)) if order else ""))
 
 
+def _load(folder: Path, device: str, dtype: Any) -> Any:
+    """Return a checkpoint on a device, with all threads that torch takes by itself."""
+    execution = ExecutionSettings(device=device, dtype=dtype)
+    import torch
+
+    from dlm.models import load_denoiser
+
+    return load_denoiser(folder, replace(execution, threads=min(torch.get_num_threads(), 256)))
+
+
 def _order(denoiser: Any, sample: Sample, end: int) -> str:
-    """Return lines that tell when the tokens before place ``end`` were committed; what follows is filler."""
+    """Return lines that tell when the tokens up to place ``end`` were committed; what follows is filler."""
     from dlm.ordering import order_tau
 
     assert sample.steps is not None and sample.confidences is not None
     written = [place for place, step in enumerate(sample.steps) if step >= 0]
-    shown = [place for place in written if place < end]
+    shown = [place for place in written if place <= end]  # with the token that ended the text
     lines = [f"{'place':>5} {'pass':>5} {'confidence':>10}  token"]
     for place in shown:
         token = denoiser.tokenizer.decode([sample.tokens[place]])

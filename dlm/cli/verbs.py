@@ -135,12 +135,16 @@ def convert(
     """
     from dlm.cli.converting import convert_back, convert_files, convert_planned
 
+    if objective == "bd3lm" and block_size is None:
+        raise click.UsageError("--objective bd3lm needs --block-size, the tokens of a block")
     asked = {"shift": shift, "objective": objective, "block_size": block_size}
     if causal and any(value is not None for value in asked.values()):
         raise click.UsageError("--causal leaves nothing to say about --shift, --objective and --block-size")
     if dest is None:
         if back or revision or causal or any(value is not None for value in asked.values()):
             raise click.UsageError("--revision, --shift, --objective, --block-size, --causal and --back need a DEST")
+        if Path(source).is_dir():
+            raise click.UsageError(f"{source} is a folder: give DEST, the folder to write, as well")
         with pipeline(scale, log) as plan, making(plan, "checkpoints", source):
             convert_planned(source, plan)
         return
@@ -167,6 +171,8 @@ def sample(
     preset: str | None,
     changes: tuple[str, ...],
     order: bool,
+    device: str,
+    dtype: str,
     bundle: str | None,
     scale: str,
     log: Path | None,
@@ -175,7 +181,7 @@ def sample(
     if prompt is not None:
         if model is None or name is not None or bundle is not None:
             raise click.UsageError("--prompt needs --model DIR, and neither NAME nor --bundle")
-        click.echo(answer(model, prompt, seed, preset, changes, order=order))
+        click.echo(answer(model, prompt, seed, preset, changes, device=device, dtype=dtype, order=order))
         return
     if preset is not None or changes or order:
         raise click.UsageError("--preset, --set and --order go with --prompt; NAME is sampled as its tables say")

@@ -88,7 +88,7 @@ def convert_checkpoint(
     if causal:
         format_ = _kept_causal(format_, where)
         shift, objective = True, "ar"
-    if _is_ours(source):
+    if _own_manifest(source) is not None:
         read_manifest(source)  # damage is named before anything is written
     shards = read_shards(source)
     try:
@@ -289,23 +289,30 @@ def check_destination(source: Path, dest: Path, *, empty: bool = False, own: boo
         own: whether the folder is there for what is written, so that nothing in it is anybody's.
 
     Raises:
-        SettingsError: it holds anything but a checkpoint of this project, is the source, or one lies in the other.
+        SettingsError: it holds anything but a converted checkpoint, is the source, or one lies in the other.
     """
     here, there = source.resolve(), dest.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise SettingsError(f"{dest}: is the source, or one lies inside the other; choose another folder to write")
     if dest.is_file():
         raise SettingsError(f"{dest}: is a file; choose another folder to write")
-    if dest.is_dir() and any(dest.iterdir()) and (empty or not (own or _is_ours(dest))):
+    if dest.is_dir() and any(dest.iterdir()) and (empty or not (own or _is_converted(dest))):
         raise SettingsError(f"{dest}: is not empty, and what it holds would be lost; choose another folder to write")
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder is a checkpoint of this project."""
+def _is_converted(folder: Path) -> bool:
+    """Whether a folder is a checkpoint that was converted and not trained since, so that little is lost with it."""
+    manifest = _own_manifest(folder)
+    return manifest is not None and "source" in manifest["made_from"]
+
+
+def _own_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of a checkpoint of this project, its files unchecked; None where there is none."""
     try:
-        return read_manifest(folder, verify=False)["kind"] == "checkpoint"
+        manifest = read_manifest(folder, verify=False)
     except DataError:
-        return False
+        return None
+    return manifest if manifest["kind"] == "checkpoint" else None
 
 
 def _kept_causal(format_: Format, where: str) -> Format:

@@ -69,8 +69,11 @@ def load_denoiser(
 
     logging.disable_progress_bar()  # shards load in no time beside what follows; our own progress is shown
     folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: {'is a file, not a folder' if folder.is_file() else 'no such folder'}")
     if not (folder / MANIFEST).is_file():
-        raise CheckpointError(f"{folder}: no {MANIFEST} in it; make the checkpoint with `dlm train` or `dlm convert`")
+        remedy = f"dlm convert {folder} DEST" if (folder / "config.json").is_file() else "see `dlm train --help`"
+        raise CheckpointError(f"{folder}: no {MANIFEST} in it, so it is no checkpoint of this project; {remedy}")
     manifest = read_manifest(folder, verify=verify)
     dtype = getattr(torch, execution.dtype) if execution else torch.float32
     options = four_bit_options() if four_bit else {}

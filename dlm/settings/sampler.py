@@ -105,7 +105,7 @@ class SamplerSettings:
         if length % self.canvas.block:
             raise SettingsError(
                 f"block_size {self.canvas.block} does not divide max_new_tokens {length}; choose a divisor, or a "
-                "selector of kind 'schedule'"
+                "selector of kind 'schedule' (the preset 'mdlm' has one)"
             )
         if steps % blocks:
             raise SettingsError(f"steps {steps} is not a multiple of the {blocks} blocks; choose {blocks} x n")

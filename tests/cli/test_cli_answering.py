@@ -73,3 +73,24 @@ def test_blanks_are_filled(checkpoint: Path) -> None:
 def test_mistakes_end_in_one_line(arguments: list[str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         CliRunner().invoke(cli, arguments, catch_exceptions=False)
+
+
+def test_what_is_no_blank_is_refused(checkpoint: Path) -> None:
+    done = CliRunner().invoke(cli, ["infill", "--model", str(checkpoint), "[MASK] x [MASK*-1]"])
+    assert "TEXT holds [MASK*-1], which is no blank" in str(done.exception)
+
+
+def test_a_device_and_a_type_can_be_chosen(checkpoint: Path) -> None:
+    asked = ("sample", "--model", str(checkpoint), "--prompt", "a b")
+    run(*asked, "--dtype", "bfloat16", "--device", "cpu")
+    done = CliRunner().invoke(cli, [*asked, "--device", "cpux"])
+    assert "device must be auto, cpu" in str(done.exception)
+
+
+def test_a_model_that_is_no_checkpoint_is_told_apart(checkpoint: Path, tmp_path: Path, repository: Path) -> None:
+    published = repository / "tests" / "parity" / "checkpoints" / "llada"
+    (tmp_path / "file").write_text("")
+    told = {tmp_path / "none": "no such folder", tmp_path / "file": "is a file", published: "dlm convert "}
+    for folder, words in told.items():
+        done = CliRunner().invoke(cli, ["sample", "--model", str(folder), "--prompt", "a b"])
+        assert words in str(done.exception), folder

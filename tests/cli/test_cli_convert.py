@@ -141,3 +141,11 @@ def test_a_checkpoint_of_the_hub_in_the_params(hub: dict[str, str], tmp_path: Pa
     assert done.returncode == 0 and "; kept causal" in done.stderr
     done = dlm(tmp_path / "project", "convert", "qwen3-0.6b-opened", "--scale", "paper", **hub)
     assert done.returncode == 0 and "; every token sees every other" in done.stderr
+
+
+def test_what_else_a_conversion_has_to_be_told(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    done = dlm(tmp_path, "convert", "folder")
+    assert done.returncode == 2 and "folder is a folder: give DEST" in done.stderr
+    done = dlm(tmp_path, "convert", "folder", "dest", "--objective", "bd3lm")
+    assert done.returncode == 2 and "--objective bd3lm needs --block-size" in done.stderr

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from doubles import small_denoiser
 from published import copy_of, tensors_of, write_tensors
 
 from dlm.errors import CheckpointError, DlmError, SettingsError, SetupError
-from dlm.models import convert_back, convert_checkpoint, load_denoiser
+from dlm.models import convert_back, convert_checkpoint, load_denoiser, save_denoiser
 
 INDEX = "model.safetensors.index.json"
 SECOND = "model-00002-of-00002.safetensors"
@@ -166,6 +167,13 @@ def test_a_folder_of_its_own_is_replaced_whatever_is_left_in_it(tmp_path: Path) 
     with pytest.raises(SettingsError, match="is not empty"):
         convert_checkpoint(source, dest)
     assert convert_checkpoint(source, dest, own=True)["digest"] == first["digest"]
+
+
+def test_a_trained_checkpoint_is_not_replaced(tmp_path: Path) -> None:
+    source, dest = copy_of("llada", tmp_path / "llada"), tmp_path / "dest"
+    save_denoiser(small_denoiser(), dest, name="trained", made_from={"recipe": {}})
+    with pytest.raises(SettingsError, match="is not empty, and what it holds would be lost"):
+        convert_checkpoint(source, dest)
 
 
 def test_only_what_was_converted_can_be_converted_back(tmp_path: Path) -> None:
