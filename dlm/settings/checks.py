@@ -7,8 +7,6 @@ import functools
 from collections.abc import Collection
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
-
 from dlm.errors import SettingsError, did_you_mean
 
 K = TypeVar("K", bound=type)
@@ -31,40 +29,46 @@ def checked(kind: K) -> K:
 
 
 def check_types(settings: Any) -> None:
-    """Refuse a field whose value is not of its type.
+    """Refuse a field whose value is not of its type; one whose metadata say ``open`` takes what others bring.
 
     Raises:
         SettingsError: naming the first of them, and what it may be.
     """
-    kind: Any = type(settings)
-    for name, (adapter, wanted) in _adapters(kind).items():
-        value = getattr(settings, name)
-        try:
-            adapter.validate_python(value, strict=True)
-        except ValidationError:
-            if get_origin(wanted) is Literal and isinstance(value, str):
-                one_of(name, value, get_args(wanted))
-            raise SettingsError(f"{name} must be {_in_words(wanted)}, got {value!r}") from None
+    hints = _hints(type(settings))
+    for item in dataclasses.fields(settings):
+        value, wanted = getattr(settings, item.name), hints[item.name]
+        if item.metadata.get("open") or _fits(value, wanted):
+            continue
+        if get_origin(wanted) is Literal and isinstance(value, str):
+            one_of(item.name, value, get_args(wanted))
+        raise SettingsError(f"{item.name} must be {_in_words(wanted)}, got {value!r}")
 
 
-@functools.cache
-def _adapters(kind: Any) -> dict[str, tuple[TypeAdapter[Any], Any]]:
-    """Return what checks each field, and its type; a field whose metadata say ``open`` takes what others bring."""
-    hints = get_type_hints(kind)
-    own = [item.name for item in dataclasses.fields(kind) if not item.metadata.get("open")]
-    return {name: (TypeAdapter(hints[name]), hints[name]) for name in own}
+_hints: Any = functools.cache(get_type_hints)
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether a value is of a type: a whole number is a number too, but True and False are neither."""
+    if get_origin(wanted) is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in get_args(wanted))
+    if get_origin(wanted) is tuple:
+        return isinstance(value, tuple) and all(_fits(each, get_args(wanted)[0]) for each in value)
+    if get_args(wanted):
+        return any(_fits(value, member) for member in get_args(wanted))
+    if wanted in (int, float):
+        return isinstance(value, int if wanted is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, wanted)
 
 
 def _in_words(wanted: Any) -> str:
-    if get_origin(wanted) is Literal:
-        return " or ".join(f"'{choice}'" for choice in get_args(wanted))
     if get_origin(wanted) is tuple:
         return f"a tuple of {_in_words(get_args(wanted)[0])}"
+    if get_origin(wanted) is Literal:
+        return " or ".join(f"'{choice}'" for choice in get_args(wanted))
     if get_args(wanted):
         return " or ".join(map(_in_words, get_args(wanted)))
-    return {int: "a whole number", float: "a number", bool: "True or False", str: "a text", type(None): "None"}.get(
-        wanted, getattr(wanted, "__name__", str(wanted))
-    )
+    words = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
+    return words.get(wanted, wanted.__name__)
 
 
 def at_least(name: str, value: float, low: float) -> None:
