@@ -16,6 +16,7 @@ from dlm.evaluation.lm import Generation
 from dlm.evaluation.request import Request
 from dlm.likelihood import Estimate
 from dlm.models import Denoiser
+from dlm.sampling import first_stop, tokens_before
 from dlm.settings import ExecutionSettings, GreedySettings
 
 
@@ -50,7 +51,8 @@ class AutoregressiveLM:
             self._check_fit(request, length, self.greedy.max_new_tokens)
         order = sorted(range(len(prompts)), key=lambda index: (-lengths[index], index))
         for batch in _batches(order, self.execution.batch_size):
-            yield list(zip(batch, self._answer([prompts[index] for index in batch]), strict=True))
+            asked = [(prompts[index], requests[index].until) for index in batch]
+            yield list(zip(batch, self._answer(asked), strict=True))
 
     def estimate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Estimate]]]:
         """Score each request's continuation; yield (index, estimate) after each batch. These are exact.
@@ -88,23 +90,26 @@ class AutoregressiveLM:
         """Describe how the model is run."""
         return execution_content(self.model, self.execution)
 
-    def _answer(self, prompts: Sequence[str]) -> list[Generation]:
+    def _answer(self, asked: Sequence[tuple[str, Sequence[str]]]) -> list[Generation]:
+        """Answer prompts, each with its stop texts; all are answered to the end."""
         assert self.greedy is not None
         began = time.perf_counter()
-        asked = {"max_gen_toks": self.greedy.max_new_tokens, "do_sample": False, "until": []}
+        how = {"max_gen_toks": self.greedy.max_new_tokens, "do_sample": False, "until": []}
         texts = self._lm.generate_until(
-            [_instance("generate_until", (prompt, asked)) for prompt in prompts], disable_tqdm=True
+            [_instance("generate_until", (prompt, how)) for prompt, _ in asked], disable_tqdm=True
         )
-        seconds = (time.perf_counter() - began) / len(prompts)
+        seconds = (time.perf_counter() - began) / len(asked)
         return [
-            self._generation(text, self._lm.answers[tuple(self._lm.tok_encode(prompt))], seconds)
-            for prompt, text in zip(prompts, texts, strict=True)
+            self._generation(text, self._lm.answers[tuple(self._lm.tok_encode(prompt))], until, seconds)
+            for (prompt, until), text in zip(asked, texts, strict=True)
         ]
 
-    def _generation(self, text: str, tokens: Sequence[int], seconds: float) -> Generation:
+    def _generation(self, text: str, tokens: Sequence[int], until: Sequence[str], seconds: float) -> Generation:
         stops = self.model.stop_token_ids
-        length = next((index for index, token in enumerate(tokens) if token in stops), len(tokens))
-        return Generation(self.response_prefix + text, length, length < len(tokens), len(tokens), seconds)
+        end = next((index for index, token in enumerate(tokens) if token in stops), len(tokens))
+        length = tokens_before(self.model.tokenizer, tokens[:end], until)
+        stopped = end < len(tokens) or first_stop(text, until) is not None
+        return Generation(self.response_prefix + text, length, stopped, len(tokens), seconds)
 
     def _check_fit(self, request: Request, prompt: int, answer: int) -> None:
         if prompt + answer > self.model.max_positions:

@@ -19,7 +19,7 @@ from dlm.evaluation.execution import execution_content
 from dlm.evaluation.request import Request, cut, requests_of, stream_of
 from dlm.likelihood import Answer, Estimate, combine, estimate, windows
 from dlm.models import Denoiser, load_denoiser, require_pair_masks
-from dlm.sampling import PromptError, Sample, Sampler, default_settings
+from dlm.sampling import PromptError, Sample, Sampler, default_settings, tokens_before
 from dlm.settings import DreamMasks, ExecutionSettings, LikelihoodSettings, SamplerSettings
 
 
@@ -28,11 +28,12 @@ class Generation:
     """A sampled answer."""
 
     response: str
-    """Response prefix and answer, up to the first stop token; not cut at stop texts."""
+    """Response prefix and answer, up to the first stop token; not cut at stop texts, behind the first of which it may
+    break off."""
     tokens: int
-    """Tokens of the answer before its first stop token, the prefix's not counted."""
+    """Tokens of the answer before its first stop token or stop text, the prefix's not counted."""
     stopped: bool
-    """Whether the answer ended by a stop token; False means that its length cut it off."""
+    """Whether the answer ended by one of these; False means that its length cut it off."""
     forward_passes: int
     """Evaluations of the model that the answer took part in."""
     seconds: float
@@ -94,8 +95,8 @@ class DiffusionLM(TemplateLM):
             self._check_fit(request, len(prompt), self._sampler.settings.canvas.max_new_tokens)
         streams = [stream_of("generate", p, request.repeat) for p, request in zip(prompts, requests, strict=True)]
         try:
-            for done in self._sampler.stream(prompts, streams):
-                yield [(index, self._generation(sample)) for index, sample in done.items()]
+            for done in self._sampler.stream(prompts, streams, [request.until for request in requests]):
+                yield [(index, self._generation(sample, requests[index].until)) for index, sample in done.items()]
         except PromptError as error:  # after the answers to all others
             raise SettingsError(f"{requests[min(error.problems)].where}: {error}") from error
 
@@ -119,9 +120,10 @@ class DiffusionLM(TemplateLM):
         """Describe how the model is run: what is not meant to change a result and yet may change its bits."""
         return execution_content(self.denoiser, self.execution)
 
-    def _generation(self, sample: Sample) -> Generation:
+    def _generation(self, sample: Sample, until: Sequence[str] = ()) -> Generation:
         stops = self._sampler.stop_token_ids
-        length = next((i for i, token in enumerate(sample.tokens) if token in stops), len(sample.tokens))
+        end = next((i for i, token in enumerate(sample.tokens) if token in stops), len(sample.tokens))
+        length = tokens_before(self.denoiser.tokenizer, sample.tokens[:end], until)
         response = self.response_prefix + sample.text
         return Generation(
             response, length, sample.stopped, sample.forward_passes, sample.seconds, sample.steps, sample.confidences

@@ -7,7 +7,8 @@ A line is one of
 * ``{"kind": "execution", "id": digest, "content": …}``: how requests were run (dtype, device, batch size, threads,
   versions);
 * ``{"kind": "generate" | "likelihood", "what": …, "how": …, "asked": …, …}``: a request with its outcome. ``how`` and
-  ``asked`` name lines above it; ``what``, the fingerprint of ``asked``, prompt, continuation and repeat, is checked.
+  ``asked`` name lines above it; ``what``, the fingerprint of ``asked``, prompt, continuation, repeat and stop texts
+  (``until``), is checked.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class RecordStore:
     def _take_record(self, row: Mapping[str, Any], begin: int, length: int) -> None:
         if row["asked"] not in self._headers or row["how"] not in self._headers:
             raise ValueError("the line that says what was asked, or how it was run, is not above it")
-        if fingerprint(row["asked"], row["prompt"], row.get("continuation"), row["repeat"]) != row["what"]:
+        if _fingerprint(row) != row["what"]:
             raise ValueError("the record does not fit its fingerprint")
         self._places.setdefault(row["what"], (begin, length))
 
@@ -202,6 +203,10 @@ class RecordStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _fingerprint(row: Mapping[str, Any]) -> str:
+    return fingerprint(row["asked"], row["prompt"], row.get("continuation"), row["repeat"], row.get("until", ()))
 
 
 def _write_at(file: int, at: int, data: bytes) -> None:

@@ -172,6 +172,8 @@ class RecordedLM(LM):
         }
         if request.continuation is not None:
             line["continuation"] = request.continuation
+        if request.until:
+            line["until"] = list(request.until)
         return {**line, **outcome}
 
 

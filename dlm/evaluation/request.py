@@ -34,7 +34,7 @@ class Request:
     rolling: bool = False
     """The continuation is a whole text, with nothing before it, of any length (perplexity)."""
     until: tuple[str, ...] = ()
-    """Texts at the first of which a sampled answer is cut."""
+    """Stop texts: a sampled answer is cut at the first of them, and sampling may end there."""
 
     @property
     def kind(self) -> Literal["generate", "likelihood"]:
@@ -48,15 +48,16 @@ class Request:
 
     def fingerprint(self, asked: str) -> str:
         """Return the *what* fingerprint; ``asked`` is the digest of all that the cell's requests have in common."""
-        return fingerprint(asked, self.prompt, self.continuation, self.repeat)
+        return fingerprint(asked, self.prompt, self.continuation, self.repeat, self.until)
 
 
-def fingerprint(asked: str, prompt: str, continuation: str | None, repeat: int) -> str:
+def fingerprint(asked: str, prompt: str, continuation: str | None, repeat: int, until: Sequence[str] = ()) -> str:
     """Digest everything that is meant to change the outcome of a request.
 
-    The texts at which an answer is cut are left out: what is recorded is the answer before the cut.
+    Stop texts are part of it, where there are any: what follows them may not have been sampled.
     """
-    return digest({"asked": asked, "prompt": prompt, "continuation": continuation, "repeat": repeat})
+    content = {"asked": asked, "prompt": prompt, "continuation": continuation, "repeat": repeat}
+    return digest({**content, "until": list(until)} if until else content)
 
 
 def requests_of(instances: Sequence[Instance]) -> list[Request]:

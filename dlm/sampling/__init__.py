@@ -15,6 +15,7 @@ from dlm.sampling.selecting import (
     select_highest,
 )
 from dlm.sampling.state import Row, State
+from dlm.sampling.stopping import first_stop, tokens_before
 
 __all__ = [
     "Prompt",
@@ -27,6 +28,7 @@ __all__ = [
     "State",
     "default_settings",
     "even_counts",
+    "first_stop",
     "floor_counts",
     "order_tau",
     "plain_settings",
@@ -37,5 +39,6 @@ __all__ = [
     "select_by_factor",
     "select_by_threshold",
     "select_highest",
+    "tokens_before",
     "tokens_per_pass",
 ]

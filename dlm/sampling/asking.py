@@ -29,6 +29,18 @@ def refuse_single(prompts: object) -> None:
         raise SettingsError("prompts is one text; give a list of them, [text]")
 
 
+def check_stop_texts(stop_texts: Sequence[Sequence[str]], prompts: int) -> None:
+    """Refuse stop texts that are not a list for each prompt.
+
+    Raises:
+        SettingsError: they are not.
+    """
+    if isinstance(stop_texts, str) or any(isinstance(texts, str) for texts in stop_texts):
+        raise SettingsError("stop_texts holds a list of texts for each prompt, got one text; write [[text], …]")
+    if len(stop_texts) != prompts:
+        raise SettingsError(f"stop_texts has {len(stop_texts)} lists for {prompts} prompts; give one for each")
+
+
 def read_prompt(model: Denoiser, canvas: FullCanvas | GrowingCanvas, index: int, prompt: Prompt) -> Row | str:
     """Return the row of a prompt and its answer, or what is wrong with the prompt."""
     tokens = _encode(model, prompt)

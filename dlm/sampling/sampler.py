@@ -16,19 +16,17 @@ from torch import Tensor
 
 from dlm.errors import SettingsError
 from dlm.models import Denoiser
-from dlm.sampling.asking import Prompt, read_prompt, read_text, refuse_single
+from dlm.sampling.asking import Prompt, check_stop_texts, read_prompt, read_text, refuse_single
 from dlm.sampling.canvas import make_canvas
 from dlm.sampling.own import default_settings
 from dlm.sampling.proposing import Where, filtered, propose, token_ids, without
 from dlm.sampling.rules.base import Rule, block_rule
-from dlm.sampling.samples import PromptError, Sample
+from dlm.sampling.samples import Outcome, PromptError, Sample
 from dlm.sampling.scoring import SCORES, contested_score, draw_order, probability_score
 from dlm.sampling.state import Row, State, Window
+from dlm.sampling.stopping import Endings
 from dlm.sampling.viewing import GuidedView, View, check_view, make_view
 from dlm.settings import ApproximateCache, SamplerSettings
-
-Outcome = Sample | str
-"""An answer, or why there is none."""
 
 
 class Sampler:
@@ -87,6 +85,7 @@ class Sampler:
         prompts: Sequence[Prompt],
         *,
         streams: Sequence[int] | None = None,
+        stop_texts: Sequence[Sequence[str]] | None = None,
         progress: Callable[[int], None] | None = None,
         watch: Callable[[State], None] | None = None,
     ) -> list[Sample]:
@@ -95,6 +94,8 @@ class Sampler:
         Args:
             prompts: texts (encoded as they stand, without special tokens) or token ids, of any lengths.
             streams: key of each prompt's random numbers; None: a hash of its tokens, so that its place does not matter.
+            stop_texts: texts at the first of which the caller cuts each prompt's answer; None: none. Sampling of an
+                answer ends where nothing can change any more what stands before the cut.
             progress: called with the number of prompts just answered.
             watch: called with each batch's canvas, before anything is written and after each forward pass. It is the
                 loop's own: copy what is to be kept.
@@ -106,16 +107,21 @@ class Sampler:
             PromptError: a prompt is empty, out of the vocabulary, too long, or holds the mask token, or the model's
                 numbers for it are not finite. The message gives its index, the error the answers to the others.
         """
-        return self._all(self._read(prompts, streams), progress, watch)
+        return self._all(self._read(prompts, streams, stop_texts), progress, watch)
 
-    def stream(self, prompts: Sequence[Prompt], streams: Sequence[int] | None = None) -> Iterator[dict[int, Sample]]:
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        streams: Sequence[int] | None = None,
+        stop_texts: Sequence[Sequence[str]] | None = None,
+    ) -> Iterator[dict[int, Sample]]:
         """Answer each prompt, the longest first; arguments and errors as for :meth:`sample`.
 
         Yields:
             The answers that have just been finished, by the index of their prompt.
         """
         problems: dict[int, str] = {}
-        for outcomes in self._fill_all(self._read(prompts, streams)):
+        for outcomes in self._fill_all(self._read(prompts, streams, stop_texts)):
             problems |= {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, str)}
             yield {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, Sample)}
         if problems:
@@ -152,6 +158,9 @@ class Sampler:
             After each block in which some were done, their answers by the rows' indices, or why there is none.
         """
         waiting, view, watch = deque(rows), self._view(), watch or (lambda state: None)
+        endings = Endings(
+            self.model, self.stop_token_ids, {row.index: row.stop_texts for row in rows}, self.record_order
+        )
         state: State | None = None
         while waiting or state is not None:
             room = self.batch_size - (0 if state is None else len(state.start_B))
@@ -162,19 +171,29 @@ class Sampler:
                     watch(state)
             assert state is not None
             began = time.perf_counter()
-            self._fill_block(state, view, watch)
+            self._fill_block(state, view, endings, watch)
             state.seconds_B += (time.perf_counter() - began) / len(state.start_B)
             leaving_B = state.end_B != 0
             if self.keep_finished and not bool(leaving_B.all()):
                 continue
             if bool(leaving_B.any()):
-                yield self._outcomes(state.take(leaving_B))
+                yield endings.outcomes(state.take(leaving_B))
                 state, view = self._without(state, view, leaving_B)
 
-    def _read(self, prompts: Sequence[Prompt], streams: Sequence[int] | None) -> list[Row | str]:
+    def _read(
+        self,
+        prompts: Sequence[Prompt],
+        streams: Sequence[int] | None,
+        stop_texts: Sequence[Sequence[str]] | None = None,
+    ) -> list[Row | str]:
         refuse_single(prompts)
         canvas = self.settings.canvas
-        return self._keyed([read_prompt(self.model, canvas, *each) for each in enumerate(prompts)], streams)
+        read = self._keyed([read_prompt(self.model, canvas, *each) for each in enumerate(prompts)], streams)
+        if stop_texts is None:
+            return read
+        check_stop_texts(stop_texts, len(read))
+        each = zip(read, stop_texts, strict=True)
+        return [row if isinstance(row, str) else replace(row, stop_texts=texts) for row, texts in each]
 
     def _keyed(self, read: Sequence[Row | str], streams: Sequence[int] | None) -> list[Row | str]:
         if streams is None:
@@ -238,7 +257,7 @@ class Sampler:
         return state, view
 
     @torch.inference_mode()
-    def _fill_block(self, state: State, view: View, watch: Callable[[State], None]) -> None:
+    def _fill_block(self, state: State, view: View, endings: Endings, watch: Callable[[State], None]) -> None:
         """Fill the next block of each row, and mark the rows that are done by it."""
         window = self._canvas.open_block(state)
         view.begin_block()
@@ -258,8 +277,11 @@ class Sampler:
                 )
             if self._step(state, view, window, rule, step, open_BS & going_B[:, None]):
                 watch(state)
+            if rule.final:
+                endings.mark_stop_texts(state)
             step += 1
-        self._end_block(state, window)
+        state.block_B += 1
+        endings.mark_ends(state, window if self.settings.stop else None)
 
     def _step(self, state: State, view: View, window: Window, rule: Rule, step: int, open_BS: Tensor) -> bool:
         """Make one step of a block; return whether the model was asked."""
@@ -330,40 +352,3 @@ class Sampler:
         state.open_BL[bad_B] = False
         kept_N = ~bad_B[open_BS.nonzero()[:, 0]]
         return open_BS & ~bad_B[:, None], logits_NV[kept_N]
-
-    def _end_block(self, state: State, window: Window) -> None:
-        """Go to the next block, and mark the rows that have no more."""
-        state.block_B += 1
-        length_B = torch.minimum(state.block_B * state.size_B, state.length_B)
-        ended_B = length_B == state.length_B
-        if self.settings.stop:
-            stops = torch.tensor(sorted(self.stop_token_ids), device=length_B.device)
-            found_BS = torch.isin(state.tokens_BL.gather(1, window.index_BS), stops) & window.inside_BS
-            ended_B |= found_BS.any(dim=1)
-        state.end_B = torch.where(ended_B & (state.end_B == 0), length_B, state.end_B)
-
-    def _outcomes(self, state: State) -> dict[int, Outcome]:
-        """Return the answers of rows that are done, by the index of their prompt."""
-        outcomes: dict[int, Outcome] = {}
-        for row, index in enumerate(state.prompt_B.tolist()):
-            start, end = int(state.start_B[row]), int(state.end_B[row])
-            if end < 0:
-                outcomes[index] = f"prompt {index}: {self.model.not_finite}"
-            else:
-                outcomes[index] = self._finish(state, row, slice(start, start + end))
-        return outcomes
-
-    def _finish(self, state: State, row: int, place: slice) -> Sample:
-        tokens, stops = state.tokens_BL[row, place].tolist(), self.stop_token_ids
-        whole = not bool(state.answer_BL[row, place].all())  # an infilled text is not cut
-        end = next((index for index, token in enumerate(tokens) if token in stops), len(tokens))
-        text = self.model.tokenizer.decode(tokens if whole else tokens[:end], skip_special_tokens=True)
-        record = {}
-        if self.record_order:
-            record = {
-                "steps": tuple(state.step_BL[row, place].tolist()),
-                "confidences": tuple(state.confidence_BL[row, place].tolist()),
-            }
-        return Sample(
-            tuple(tokens), text, end < len(tokens), int(state.passes_B[row]), float(state.seconds_B[row]), **record
-        )

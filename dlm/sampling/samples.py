@@ -14,12 +14,12 @@ class Sample:
     """One answer."""
 
     tokens: tuple[int, ...]
-    """Every answer position up to the end of the last block that was sampled, end-of-text filler included; of an
-    infilled text all of it."""
+    """Every answer position up to the end of the last block that was sampled, end-of-text filler included, or up to
+    where a stop text ended the answer; of an infilled text all of it."""
     text: str
-    """The answer up to its first stop token, special tokens removed; of an infilled text all of it."""
+    """The answer up to its first stop token, special tokens removed, not cut at stop texts; of an infilled text all."""
     stopped: bool
-    """Whether the answer holds a stop token; False means that it was cut off by its length."""
+    """Whether the answer holds a stop token or a stop text; False means that it was cut off by its length."""
     forward_passes: int
     """Evaluations of the model that this answer took part in; with guidance, one evaluates two canvases."""
     seconds: float
@@ -28,6 +28,10 @@ class Sample:
     """Of each token the forward pass that committed it, counted from 0; -1: given, or left open. None: not recorded."""
     confidences: tuple[float, ...] | None = None
     """Of each token the model's probability when it was committed; NaN: given, or left open. None: not recorded."""
+
+
+Outcome = Sample | str
+"""An answer, or why there is none."""
 
 
 class PromptError(SettingsError):

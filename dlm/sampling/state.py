@@ -30,6 +30,8 @@ class Row:
     """Key of the row's random numbers."""
     index: int
     """Place of the row among those that were given."""
+    stop_texts: Sequence[str] = ()
+    """Texts at the first of which the answer is cut."""
 
 
 @dataclass

@@ -66,6 +66,11 @@ class Rule(ABC):
         self.settings, self.block = settings, block
 
     @property
+    def final(self) -> bool:
+        """Whether what is committed stays: nothing is ever taken back."""
+        return type(self).reopen is Rule.reopen
+
+    @property
     def stride_B(self) -> Tensor:
         """No row of the block takes more steps than this, int64 [B]: blocks are so many apart in random numbers."""
         return self.block.size_B
