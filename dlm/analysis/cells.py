@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dlm.analysis.estimates import TOLERANCE, check_documents, ratio
+from dlm.analysis.estimates import TOLERANCE, Estimate, check_documents, estimate, ratio
 from dlm.errors import DataError
 from dlm.files import SCORES_FORMAT
+from dlm.settings.metrics import MetricKind, metric_kind
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "task": str,
@@ -32,15 +33,25 @@ class Cell:
     metric: str
     filter: str
     value: float
-    """Share (0 to 1), as the scores file states it."""
+    """Share (0 to 1), perplexity or bits, as the scores file states it."""
     n: int
     """Number of documents."""
     numerators: list[float]
-    """What was right, a document each."""
+    """What was right, or the negative log-likelihood, a document each."""
     weights: list[float]
-    """What there was to get right, a document each."""
+    """What there was to get right, or the length, a document each."""
     extra: Mapping[str, Any]
     """The cell's other fields: where it came from, and under `executions` how its model was run."""
+
+    @property
+    def kind(self) -> MetricKind:
+        """What its metric is."""
+        return metric_kind(self.metric)
+
+    @property
+    def estimate(self) -> Estimate:
+        """The value with its error and interval."""
+        return estimate(self.numerators, self.weights, self.kind, self.extra.get("mc_stderrs"))
 
 
 def read_cells(model: str, scale: str, scores: Mapping[str, Any]) -> list[Cell]:
@@ -88,9 +99,9 @@ def _check_numbers(cell: Cell, where: str, remedy: str) -> None:
     if cell.n != len(cell.weights):
         raise DataError(f"{where}: n is {cell.n} for {len(cell.weights)} documents; {remedy}")
     try:
-        check_documents(cell.numerators, cell.weights)
+        check_documents(cell.numerators, cell.weights, cell.kind)
     except DataError as error:
         raise DataError(f"{where}: {error}; {remedy}") from error
-    value = ratio(cell.numerators, cell.weights)
-    if not math.isclose(cell.value, value, rel_tol=0, abs_tol=TOLERANCE):
+    value = cell.kind.value(ratio(cell.numerators, cell.weights))
+    if not math.isclose(cell.value, value, rel_tol=TOLERANCE if cell.kind.loss else 0, abs_tol=TOLERANCE):
         raise DataError(f"{where}: value is {cell.value}, its documents give {value}; {remedy}")

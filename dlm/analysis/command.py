@@ -27,8 +27,8 @@ def write_table(name: str, plan: Plan) -> Path:
     table = plan.entry("tables", name)
 
     def asked(row: TableRow, task: str) -> Asked:
-        cell = plan.cell(row, task)
-        return Asked(cell.setting, cell.response_prefix)
+        first, *more = plan.row_cells(row, task)
+        return Asked(first.setting, first.response_prefix, tuple(cell.setting for cell in more))
 
     result = build_table(
         name,

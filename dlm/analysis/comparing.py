@@ -10,7 +10,7 @@ from typing import Any
 from scipy.stats import norm
 
 from dlm.analysis.cells import Cell, read_cells
-from dlm.analysis.estimates import Estimate, Gain, estimate, paired_gain
+from dlm.analysis.estimates import Estimate, Gain, paired_gain
 from dlm.errors import DataError, SettingsError, did_you_mean
 from dlm.files import MANIFEST, read_json, read_manifest
 from dlm.settings.telling import flat, word
@@ -31,7 +31,7 @@ class Result:
     @property
     def estimate(self) -> Estimate:
         """The score with its interval."""
-        return estimate(self.cell.numerators, self.cell.weights)
+        return self.cell.estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """The other's score minus the one's."""
-        return self.other.cell.value - self.one.cell.value
+        """The other's score minus the one's; of perplexities their logarithms' difference."""
+        return self.other.estimate.rate - self.one.estimate.rate
 
 
 def compare(one: Result, other: Result) -> Comparison:
@@ -66,7 +66,8 @@ def compare(one: Result, other: Result) -> Comparison:
     sides = [(key, one.told.get(key, _ABSENT), other.told.get(key, _ABSENT)) for key in keys]
     paired = None
     if _documents(one) == _documents(other) and one.cell.weights == other.cell.weights:
-        paired = paired_gain((one.cell.numerators, one.cell.weights), (other.cell.numerators, other.cell.weights))
+        sides_of = [(side.cell.numerators, side.cell.weights) for side in (one, other)]
+        paired = paired_gain(*sides_of, one.cell.kind)
     return Comparison(
         one=one,
         other=other,
@@ -164,11 +165,11 @@ def _p_value(one: Result, other: Result, paired: Gain | None) -> float | None:
     if paired is not None:
         error = paired.stderr
     else:
-        errors = [one.estimate.stderr, other.estimate.stderr]
+        errors = [one.estimate.rate_stderr, other.estimate.rate_stderr]
         error = None if None in errors else sum(each**2 for each in errors if each is not None) ** 0.5
     if not error:
         return None
-    return float(2 * norm.sf(abs(other.cell.value - one.cell.value) / error))
+    return float(2 * norm.sf(abs(other.estimate.rate - one.estimate.rate) / error))
 
 
 def _hint(name: str, known: Mapping[str, Any]) -> str:

@@ -1,14 +1,20 @@
-"""A share of right answers with its error and interval, and the gain of one model over another on the same documents.
+"""A score with its error and interval, and the gain of one model over another on the same documents.
 
-A document contributes a numerator x (what was right, 0 <= x <= w) and a weight w > 0 (what there was to get right: 1
-for a question, the number of empty cells for a Sudoku). The value is the ratio R = sum(x) / sum(w). Documents are the
-independent units: cells of one grid stand or fall together.
+A document contributes a numerator x and a weight w > 0: of a share of right answers what was right, 0 <= x <= w, and
+what there was to get right (1 for a question, the number of empty cells for a Sudoku); of a loss its negative
+log-likelihood, x >= 0, and its length in words or bytes. The rate is the ratio R = sum(x) / sum(w); the value is R, of
+a perplexity exp(R) (`dlm.settings.metrics`). Documents are the independent units: cells of one grid stand or fall
+together.
 
-Standard error: the linearised ratio estimator with its n/(n-1) correction (Cochran, *Sampling Techniques*, 3rd ed.,
-section 6.4): se² = n/(n-1) · sum((x - R·w)²) / sum(w)². With equal weights it is the sample standard deviation of x/w
-divided by sqrt(n), which is what lm-eval reports.
+Standard error of R: the linearised ratio estimator with its n/(n-1) correction (Cochran, *Sampling Techniques*, 3rd
+ed., section 6.4): se² = n/(n-1) · sum((x - R·w)²) / sum(w)². With equal weights it is the sample standard deviation of
+x/w divided by sqrt(n), which is what lm-eval reports. That of a perplexity is exp(R)·se, the delta method.
 
-95 % interval, never of zero width:
+Where log-likelihoods are estimates, each with an independent Monte-Carlo error, that error is part of the spread over
+documents, and so of the standard error; its share of it, `monte_carlo`, is what another seed would change.
+
+95 % interval of a loss: R ± t(n-1)·se, cut at 0, and of a perplexity the exponentials of both ends; from one document
+nothing follows, and the interval is everything. That of a share, never of zero width:
 
 * all-or-nothing outcomes of weight 1: Wilson's score interval;
 * anything else: one wholly right and one wholly wrong document of average weight are added, and the interval of the
@@ -26,6 +32,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlm.errors import DataError
+from dlm.settings.metrics import SHARE, MetricKind
 
 CONFIDENCE = 0.95
 """Coverage of every interval."""
@@ -35,28 +42,40 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A share (0 to 1) estimated from n documents."""
+    """A share (0 to 1), a perplexity (from 1) or bits (from 0), estimated from n documents."""
 
     value: float
-    """sum(numerators) / sum(weights)."""
+    """That of the rate."""
     stderr: float | None
     """Standard error of the value; None where n is 1, because one document says nothing of the spread."""
     low: float
     """Lower end of the 95 % interval."""
     high: float
-    """Upper end of the 95 % interval."""
+    """Upper end of the 95 % interval; infinity where one document gives a loss no bound."""
     n: int
     """Number of documents."""
     binary: bool
     """Every document weighs 1 and is either right or wrong."""
+    rate: float
+    """sum(numerators) / sum(weights)."""
+    rate_stderr: float | None
+    """Standard error of the rate."""
+    kind: MetricKind = SHARE
+    """What the numbers are."""
+    monte_carlo: float | None = None
+    """The part of `stderr` that estimates of log-likelihoods make, in the value's unit; 0 where they are exact, None
+    where it is not known or nothing is estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """How much better (-1 to 1) one model does than another on the same n documents."""
+    """How much the rate of one model differs from another's on the same n documents.
+
+    Of a share that is how much better it does; of a perplexity it is the difference of their logarithms.
+    """
 
     value: float
-    """Share after minus share before."""
+    """Rate after minus rate before."""
     stderr: float | None
     """Standard error of the difference over the documents' own differences; None where n is 1."""
     n: int
@@ -68,22 +87,48 @@ class Gain:
         return self.stderr is not None and abs(self.value) > 2 * self.stderr
 
 
-def estimate(numerators: Sequence[float], weights: Sequence[float]) -> Estimate:
-    """Return the share ``sum(numerators) / sum(weights)`` with its standard error and 95 % interval.
+def estimate(
+    numerators: Sequence[float],
+    weights: Sequence[float],
+    kind: MetricKind = SHARE,
+    monte_carlo: Sequence[float | None] | None = None,
+) -> Estimate:
+    """Return the value that documents give with its standard error and 95 % interval.
+
+    Args:
+        numerators, weights: one of each a document.
+        kind: what they are.
+        monte_carlo: standard errors of the numerators as estimates, None where not known; None: they are none.
 
     Raises:
-        DataError: no documents, unequal lengths, or a numerator outside the range from 0 to its weight.
+        DataError: no documents, unequal lengths, or a numerator that is out of its range.
     """
-    check_documents(numerators, weights)
-    value = ratio(numerators, weights)
-    binary = set(weights) == {1} and set(numerators) <= {0, 1}
-    low, high = wilson(value, len(weights)) if binary else _enlarged_interval(numerators, weights)
-    stderr = _stderr(_residuals(numerators, weights))
-    return Estimate(value=value, stderr=stderr, low=low, high=high, n=len(weights), binary=binary)
+    check_documents(numerators, weights, kind)
+    rate, rate_stderr = ratio(numerators, weights), _stderr(_residuals(numerators, weights))
+    binary = not kind.loss and set(weights) == {1} and set(numerators) <= {0, 1}
+    if kind.loss:
+        low, high = _loss_interval(rate, rate_stderr, len(weights))
+    else:
+        low, high = wilson(rate, len(weights)) if binary else _enlarged_interval(numerators, weights)
+    slope = kind.slope(rate)
+    return Estimate(
+        value=kind.value(rate),
+        stderr=None if rate_stderr is None else slope * rate_stderr,
+        low=kind.value(low),
+        high=kind.value(high),
+        n=len(weights),
+        binary=binary,
+        rate=rate,
+        rate_stderr=rate_stderr,
+        kind=kind,
+        monte_carlo=_monte_carlo(monte_carlo, slope / math.fsum(weights)),
+    )
 
 
 def paired_gain(
-    before: tuple[Sequence[float], Sequence[float]], after: tuple[Sequence[float], Sequence[float]]
+    before: tuple[Sequence[float], Sequence[float]],
+    after: tuple[Sequence[float], Sequence[float]],
+    kind: MetricKind = SHARE,
 ) -> Gain:
     """Return the gain of ``after`` over ``before``, both (numerators, weights) of the same documents in the same order.
 
@@ -92,8 +137,8 @@ def paired_gain(
     Raises:
         DataError: the weights differ, so the documents cannot be the same; or they are bad in themselves.
     """
-    check_documents(*before)
-    check_documents(*after)
+    check_documents(*before, kind)
+    check_documents(*after, kind)
     if list(before[1]) != list(after[1]):
         raise DataError("the documents of the two models differ in number or weight")
     differences = [b - a for a, b in zip(_residuals(*before), _residuals(*after), strict=True)]
@@ -114,8 +159,8 @@ def wilson(value: float, n: int) -> tuple[float, float]:
     return (0.0 if value == 0 else float(low)), (1.0 if value == 1 else float(high))
 
 
-def check_documents(numerators: Sequence[float], weights: Sequence[float]) -> None:
-    """Refuse documents of which no share can be made.
+def check_documents(numerators: Sequence[float], weights: Sequence[float], kind: MetricKind = SHARE) -> None:
+    """Refuse documents of which no such metric can be made.
 
     Raises:
         DataError: says which document (counted from 0) is at fault and why.
@@ -127,7 +172,9 @@ def check_documents(numerators: Sequence[float], weights: Sequence[float]) -> No
     for index, (x, w) in enumerate(zip(numerators, weights, strict=True)):
         if not (math.isfinite(w) and w > 0):
             raise DataError(f"document {index} has weight {w}; expected a number above 0")
-        if not -TOLERANCE <= x <= w + TOLERANCE:
+        if kind.loss and not 0 <= x < math.inf:
+            raise DataError(f"document {index} has numerator {x}; expected a number of at least 0")
+        if not kind.loss and not -TOLERANCE <= x <= w + TOLERANCE:
             raise DataError(f"document {index} has numerator {x}; expected a number from 0 to its weight {w}")
 
 
@@ -142,12 +189,31 @@ def _stderr(residuals: Sequence[float]) -> float | None:
     return math.sqrt(n / (n - 1) * math.fsum(r * r for r in residuals)) if n > 1 else None
 
 
-def _enlarged_interval(numerators: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
+def _monte_carlo(errors: Sequence[float | None] | None, factor: float) -> float | None:
+    """Return the standard error that independent ones of the numerators make, times a factor."""
+    if errors is None or any(error is None for error in errors):
+        return None
+    return factor * math.hypot(*(error for error in errors if error is not None))
+
+
+def _loss_interval(rate: float, stderr: float | None, n: int) -> tuple[float, float]:
+    if stderr is None:
+        return 0.0, math.inf
+    half = _quantile(n - 1) * stderr
+    return max(0.0, rate - half), rate + half
+
+
+def _quantile(freedom: int) -> float:
+    """Return how many standard errors reach to either end of an interval, by Student's distribution."""
     from scipy.stats import t
 
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+
+def _enlarged_interval(numerators: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
     average = math.fsum(weights) / len(weights)
     x, w = [*numerators, average, 0.0], [*weights, average, average]
     centre, stderr = ratio(x, w), _stderr(_residuals(x, w))
     assert stderr is not None  # there are at least three documents
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(w) - 1)) * stderr
+    half = _quantile(len(w) - 1) * stderr
     return max(0.0, centre - half), min(1.0, centre + half)

@@ -65,8 +65,10 @@ class Published:
         """
         return cls(_read(Path(path)), prefer=prefer)
 
-    def find(self, table: str, model: str, benchmark: str, *, metric: str | None = None) -> Figure | None:
-        """Return the share that the most preferred source publishes; None: nobody does.
+    def find(
+        self, table: str, model: str, benchmark: str, *, metric: str | None = None, share: bool = True
+    ) -> Figure | None:
+        """Return the share, or other number, that the most preferred source publishes; None: nobody does.
 
         Sources that are not in ``prefer`` come last, by name.
 
@@ -74,7 +76,7 @@ class Published:
             DataError: that source publishes several metrics and ``metric`` does not say which.
         """
         wanted = (table, model, benchmark)
-        found = [f for f in self.figures if (f.table, f.model, f.benchmark) == wanted and f.is_share]
+        found = [f for f in self.figures if (f.table, f.model, f.benchmark) == wanted and f.is_share is share]
         found = [f for f in found if metric in (None, f.metric)]
         if not found:
             return None

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dlm.analysis.cells import Cell, again, read_cells
-from dlm.analysis.estimates import Estimate, Gain, estimate, paired_gain
+from dlm.analysis.estimates import Estimate, Gain, paired_gain
 from dlm.analysis.published import Figure, Published
+from dlm.analysis.repeats import mean_cell, spread
 from dlm.analysis.verdicts import Verdict, judge
 from dlm.errors import DataError
 from dlm.settings import Table, TableRow, Task
+from dlm.settings.metrics import metric_kind
 
 COMPARED_WITH = {"after SFT": "before SFT", "accelerated": "baseline"}
 """On which side of a comparison a row stands, by the side that it is compared with."""
@@ -24,6 +26,8 @@ class Asked(NamedTuple):
     """Name of the sampler, or of how likelihoods were estimated."""
     response_prefix: str = ""
     """What every answer was made to begin with."""
+    repeats: tuple[str, ...] = ()
+    """Names of the settings that differ from it in their seed alone; the row has the mean of all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,11 @@ class Result:
 
     row: TableRow
     cell: Cell
+    """The mean over its seeds."""
+    cells: tuple[Cell, ...]
+    """A cell a seed."""
+    spread: float | None
+    """Standard deviation of the value over the seeds; None: there is one."""
     estimate: Estimate
     figure: Figure | None
     """The published figure beside it; None: not joined."""
@@ -102,14 +111,15 @@ def build_table(
             task = tasks[name_of_task]
             figure = _figure(published, table, row, task)
             differing = table.differences(row.model, name_of_task)
-            results.append(_result(row, cells[name_of_task], task, figure, differing, scale if meaningless else None))
+            line = _result(row, cells[name_of_task], task, figure, differing, scale if meaningless else None)
+            results.append(line)
     return TableResult(
         name=name,
         scale=scale,
         table=table,
         tasks={task: tasks[task] for task in table.tasks},
         results=tuple(results),
-        gains=_gains(table, scale, by_row),
+        gains=_gains(table, scale, [{name: mean_cell(cells) for name, cells in row.items()} for row in by_row]),
         meaningless=meaningless,
     )
 
@@ -132,14 +142,19 @@ def _index(
     scale: str,
     scores: Mapping[str, Sequence[Mapping[str, Any]]],
     asked: Callable[[TableRow, str], Asked],
-) -> dict[str, Cell]:
-    """Return the cells of one row by task, those of other tables left out."""
+) -> dict[str, tuple[Cell, ...]]:
+    """Return the cells of one row by task, one a seed, those of other tables left out."""
     if row.model not in scores:
         raise DataError(
             f"table row '{row.label}': no scores of model '{row.model}'; run `dlm score {row.model} --scale {scale}`"
         )
     cells = [cell for each in scores[row.model] for cell in read_cells(row.model, scale, each)]
-    return {task: _cell(cells, row, task, asked(row, task), tasks[task], scale) for task in table.tasks}
+    found = {}
+    for task in table.tasks:
+        first = asked(row, task)
+        settings = [first, *(first._replace(setting=setting) for setting in first.repeats)]
+        found[task] = tuple(_cell(cells, row, task, each, tasks[task], scale) for each in settings)
+    return found
 
 
 def _cell(cells: Sequence[Cell], row: TableRow, task: str, asked: Asked, settings: Task, scale: str) -> Cell:
@@ -174,22 +189,32 @@ def _check_metric(model: str, scale: str, cell: Cell, task: Task) -> None:
 def _figure(published: Published | None, table: Table, row: TableRow, task: Task) -> Figure | None:
     if published is None or not (table.published and row.published and task.benchmark):
         return None
-    return published.find(
-        row.published_in or table.published, row.published, task.benchmark, metric=row.published_metric
-    )
+    where = row.published_in or table.published, row.published, task.benchmark
+    if metric_kind(task.metric).loss:
+        return published.find(*where, metric=row.published_metric or task.metric, share=False)
+    return published.find(*where, metric=row.published_metric)
 
 
 def _result(
     row: TableRow,
-    cell: Cell,
+    cells: tuple[Cell, ...],
     task: Task,
     figure: Figure | None,
     differing: tuple[str, ...],
     meaningless: str | None,
 ) -> Result:
-    computed = estimate(cell.numerators, cell.weights)
-    verdict = judge(computed, task, figure, differing=differing, meaningless=meaningless)
-    return Result(row=row, cell=cell, estimate=computed, figure=figure, differing=differing, verdict=verdict)
+    cell = mean_cell(cells)
+    computed = cell.estimate
+    return Result(
+        row=row,
+        cell=cell,
+        cells=cells,
+        spread=spread(cells),
+        estimate=computed,
+        figure=figure,
+        differing=differing,
+        verdict=judge(computed, task, figure, differing=differing, meaningless=meaningless),
+    )
 
 
 def _gains(table: Table, scale: str, by_row: list[dict[str, Cell]]) -> tuple[PairedGain, ...]:
@@ -212,6 +237,6 @@ def _gain(before: Cell, after: Cell, models: tuple[str, str], scale: str) -> Gai
     if before.extra.get("doc_ids") != after.extra.get("doc_ids"):
         raise DataError(f"{where}: not the same documents in the same order{remedy}")
     try:
-        return paired_gain((before.numerators, before.weights), (after.numerators, after.weights))
+        return paired_gain((before.numerators, before.weights), (after.numerators, after.weights), before.kind)
     except DataError as error:
         raise DataError(f"{where}: {error}{remedy}") from error

@@ -5,7 +5,8 @@ differ where it leaves out zero. It uses both sample sizes, stands small samples
 contradicts the intervals that the table shows.
 
 The published interval: Wilson's where our outcomes are all-or-nothing; else ours, moved to the published value and
-scaled by sqrt(n / published n), as if documents scatter alike in both. The published sample size, in this order:
+scaled by sqrt(n / published n), as if documents scatter alike in both; of perplexities all this is done with their
+logarithms. The published sample size, in this order:
 
 1. stated by the figure (`Figure.n`);
 2. ours, where we scored every document of the benchmark: the publisher most likely did too;
@@ -48,8 +49,8 @@ def judge(
     """Return the verdict on one cell.
 
     Args:
-        ours: the computed share.
-        task: gives the share that blind guessing earns, and whether every document was scored.
+        ours: the computed value.
+        task: gives the share that blind guessing earns (of a loss nothing is), and whether every document was scored.
         figure: what is published, if anything.
         differing: the settings in which the computed number differs from the published one, in words.
         meaningless: name of the scale where its numbers mean nothing; None: they do.
@@ -64,7 +65,7 @@ def judge(
         text = f"settings differ: {'; '.join(differing)}"
     else:
         text = "agrees" if agrees(ours, figure.value, published_n) else "differs"
-    at_chance = ours.low <= task.chance
+    at_chance = not ours.kind.loss and ours.low <= task.chance
     suffix = f"; {_beside_chance(ours, task)}" if at_chance else ""
     return Verdict(text=text + suffix, comparison=text, at_chance=at_chance, published_n=published_n)
 
@@ -84,18 +85,16 @@ def sample_size(figure: Figure, ours: Estimate, task: Task) -> int | None:
 
 
 def agrees(ours: Estimate, published: float, published_n: int | None) -> bool:
-    """Return whether the 95 % interval of the difference between ``ours`` and ``published`` (0 to 1) holds zero."""
-    low, high = _published_interval(ours, published, published_n)
-    difference = ours.value - published
-    below = math.hypot(ours.value - ours.low, high - published)
-    above = math.hypot(ours.high - ours.value, published - low)
+    """Return whether the 95 % interval of the difference between ``ours`` and ``published`` holds zero."""
+    rate = ours.kind.rate
+    value, low, high, figure = rate(ours.value), rate(ours.low), rate(ours.high), rate(published)
+    if published_n is None:
+        least, most = figure, figure
+    elif ours.binary:
+        least, most = wilson(published, published_n)
+    else:
+        scale = math.sqrt(ours.n / published_n)
+        least, most = figure - (value - low) * scale, figure + (high - value) * scale
+    difference = value - figure
+    below, above = math.hypot(value - low, most - figure), math.hypot(high - value, figure - least)
     return difference - below <= 0 <= difference + above
-
-
-def _published_interval(ours: Estimate, published: float, n: int | None) -> tuple[float, float]:
-    if n is None:
-        return published, published
-    if ours.binary:
-        return wilson(published, n)
-    scale = math.sqrt(ours.n / n)
-    return published - (ours.value - ours.low) * scale, published + (ours.high - ours.value) * scale

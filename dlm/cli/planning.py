@@ -160,8 +160,7 @@ def _comparison(found: Comparison) -> str:
     documents = "the same documents" if found.paired else "documents that are not the same, or not known to be"
     chance = "" if found.p_value is None else f", p = {found.p_value:.3g}"
     error = found.paired.stderr if found.paired else None
-    spread = "" if error is None else f" ± {100 * error:.2f}"
-    lines.append(f"difference: {100 * found.difference:+.2f}{spread} percentage points on {documents}{chance}")
+    lines.append(f"difference: {_difference(found, error)} on {documents}{chance}")
     console = _console()
     with console.capture() as capture:
         if found.differing:
@@ -173,8 +172,22 @@ def _comparison(found: Comparison) -> str:
     return capture.get()
 
 
+def _difference(found: Comparison, error: float | None) -> str:
+    from dlm.analysis.numbers import unit_of_changes
+
+    kind = found.one.cell.kind
+    factor, digits = (1, 4) if kind.loss else (100, 2)
+    spread = "" if error is None else f" ± {factor * error:.{digits}f}"
+    ratio = f" (×{kind.value(found.difference):.4f})" if kind.exponential else ""
+    return f"{factor * found.difference:+.{digits}f}{spread} {unit_of_changes(kind)}{ratio}"
+
+
 def _with_interval(found: Estimate) -> str:
-    return f"{100 * found.value:.2f} % [{100 * found.low:.2f}, {100 * found.high:.2f}] of {found.n} documents"
+    if found.kind.loss:
+        numbers = f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]"
+    else:
+        numbers = f"{100 * found.value:.2f} % [{100 * found.low:.2f}, {100 * found.high:.2f}]"
+    return f"{numbers} of {found.n} documents"
 
 
 def _console() -> Console:

@@ -59,15 +59,33 @@ def load(*, folder: str | None = None, rows: Sequence[Row] | None = None, **_: A
     Raises:
         DataError: no folder is given, its files are not what its manifest says, or there are no documents.
     """
-    from datasets import Dataset, DatasetDict
+    return _test(rows if rows is not None else _rows(folder, "test"))
 
-    if rows is not None:
-        return DatasetDict({"test": Dataset.from_list(list(rows))})
+
+def held_out(*, folder: str | None = None, **_: Any) -> DatasetDict:
+    """Load ``<folder>/held_out.jsonl``, the rows of a training set of plain text that are not trained on.
+
+    Raises:
+        DataError: as :func:`load`, or the rows are chats.
+    """
+    rows = _rows(folder, "held_out")
+    if any("text" not in row for row in rows):
+        raise DataError(f"{folder}: chats; name a training set of plain text")
+    return _test(rows)
+
+
+def _rows(folder: str | None, split: str) -> list[Row]:
     if folder is None:
         raise DataError(
             'the task needs a prepared test set: `dataset` in the params, or --metadata \'{"folder": "DIR"}\''
         )
-    rows = load_rows(folder, "test")
+    rows = load_rows(folder, split)
     if not rows:
-        raise DataError(f"{folder}: no test documents in it; run `dlm prepare {Path(folder).name}` again")
-    return DatasetDict({"test": Dataset.from_list(rows)})
+        raise DataError(f"{folder}: no {split} documents in it; run `dlm prepare {Path(folder).name}` again")
+    return rows
+
+
+def _test(rows: Sequence[Row]) -> DatasetDict:
+    from datasets import Dataset, DatasetDict
+
+    return DatasetDict({"test": Dataset.from_list(list(rows))})

@@ -1,4 +1,4 @@
-"""lm-eval 0.4.13, stock and unpatched: tasks loaded, run on any model object, and read out document by document.
+"""lm-eval 0.4.13, stock and unpatched: tasks loaded, and run on any model object.
 
 lm-eval's index of its own tasks (thousands of files) is built only where a stock task is asked for.
 """
@@ -9,11 +9,9 @@ import contextlib
 import dataclasses
 import inspect
 import logging
-import math
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +24,6 @@ from lm_eval.tasks._index import Kind
 from dlm.data import FILES
 from dlm.errors import DlmError, SettingsError, SetupError, did_you_mean
 from dlm.evaluation import documents
-from dlm.evaluation.request import document_id
 from dlm.files import digest, read_manifest
 from dlm.params.task_files import FOLDER, LOCAL, own_tasks
 from dlm.settings import LikelihoodSettings
@@ -44,37 +41,7 @@ _PYTHON_SEED, _NUMPY_SEED, _FEWSHOT_SEED = 0, 1234, 1234
 _ALLOW_PROGRAMS = "HF_ALLOW_CODE_EVAL"
 _RUNS_PROGRAMS = (_ALLOW_PROGRAMS, "code_eval")
 _WRAPPER = "prepared"
-_TOLERANCE = 1e-9
 _BOOTSTRAPS = 1000
-
-
-@dataclass(frozen=True)
-class Document:
-    """One document as lm-eval scored it."""
-
-    task: str
-    """lm-eval's name of the task; of the member, where the task is a group."""
-    position: int
-    """Index in the test set."""
-    doc_id: str | int
-    target: Any
-    filtered: Any
-    """What the filter made of the answer; for choices, the (log-likelihood, greedy) pairs."""
-    numerator: float
-    weight: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A metric's value and what it is made of: value = sum(numerators) / sum(weights)."""
-
-    value: float
-    """lm-eval's own number."""
-    stderr: float | None
-    """lm-eval's own standard error, where it gives one."""
-    documents: tuple[Document, ...]
-    content: str
-    """Digest of the documents that were asked, questions and answers included."""
 
 
 def load_tasks(cells: Iterable[Cell], data_folder_of: Callable[[str], Path]) -> dict[str, TaskDict]:
@@ -148,34 +115,6 @@ def run(lm: LM, tasks: TaskDict, cell: Cell, *, predict_only: bool = False) -> M
         )
     assert results is not None  # there is one rank
     return results
-
-
-def read_outcome(results: Mapping[str, Any], tasks: TaskDict, cell: Cell) -> Outcome:
-    """Read the cell's metric out of lm-eval's results, document by document.
-
-    Raises:
-        SettingsError: the task has no such metric or filter, or the metric is not a ratio of sums over documents.
-    """
-    settings = cell.task_settings
-    scores = results["results"].get(settings.lm_eval, {})
-    key = f"{settings.metric},{settings.filter}"
-    if key not in scores:
-        known = [name for name in scores if "," in name and "_stderr," not in name]
-        raise SettingsError(f"task '{cell.task}': lm-eval gives no '{key}' (metric,filter); {did_you_mean(key, known)}")
-    samples = [
-        (name, sample)
-        for name in tasks["tasks"]
-        for sample in results["samples"][name]
-        if sample["filter"] == settings.filter
-    ]
-    value, stderr = float(scores[key]), scores.get(f"{settings.metric}_stderr,{settings.filter}")
-    documents = _weighted([_document(name, sample, settings.metric) for name, sample in samples], value, cell)
-    return Outcome(
-        value=value,
-        stderr=float(stderr) if isinstance(stderr, int | float) else None,
-        documents=documents,
-        content=digest([sample["doc_hash"] for _, sample in samples]),
-    )
 
 
 def task_versions(tasks: TaskDict) -> dict[str, Any]:
@@ -282,52 +221,6 @@ def _check_readout(tasks: TaskDict, cell: Cell) -> None:
                 f"task '{cell.task}': lm-eval's '{settings.lm_eval}' has no {kind} '{name}'; "
                 f"{did_you_mean(name, dict.fromkeys(known))}"
             )
-
-
-def _document(task: str, sample: Mapping[str, Any], metric: str) -> Document:
-    found = sample[metric]
-    numerator, weight = found if isinstance(found, tuple | list) else (found, 1)
-    return Document(
-        task=task,
-        position=sample["doc_id"],
-        doc_id=document_id(sample["doc"], sample["doc_id"]),
-        target=sample["target"],
-        filtered=sample["filtered_resps"],
-        numerator=_number(numerator),
-        weight=_number(weight),
-    )
-
-
-def _weighted(documents: list[Document], value: float, cell: Cell) -> tuple[Document, ...]:
-    """Return the documents with weights under which they give ``value``: their own, or, in a group that takes the mean
-    of its members' means, divided by the member's number of documents.
-    """
-    sizes: dict[str, int] = {}
-    for document in documents:
-        sizes[document.task] = sizes.get(document.task, 0) + 1
-    by_member = [
-        dataclasses.replace(
-            document,
-            numerator=document.numerator / sizes[document.task],
-            weight=document.weight / sizes[document.task],
-        )
-        for document in documents
-    ]
-    for candidate in (documents, by_member):
-        weight = math.fsum(document.weight for document in candidate)
-        numerator = math.fsum(document.numerator for document in candidate)
-        if weight > 0 and math.isclose(numerator / weight, value, rel_tol=0, abs_tol=_TOLERANCE):
-            return tuple(candidate)
-    raise SettingsError(
-        f"task '{cell.task}': metric '{cell.task_settings.metric}' is not a share of what its documents ask for, so a "
-        "table cannot give it an error; choose a metric that is (such as acc or exact_match)"
-    )
-
-
-def _number(value: Any) -> float:
-    """Turn a Python or numpy number into a plain one; whole numbers stay whole."""
-    plain = value.item() if isinstance(value, np.generic) else value
-    return plain if isinstance(plain, int) and not isinstance(plain, bool) else float(plain)
 
 
 def _config(task: Task) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from lm_eval.api.model import LM
 
 from dlm.errors import SettingsError, did_you_mean
 from dlm.evaluation.generation_files import Generation, Setting, read_generations
-from dlm.evaluation.harness import load_own_task, read_outcome, run
+from dlm.evaluation.harness import load_own_task, run
+from dlm.evaluation.outcomes import read_outcome
 from dlm.evaluation.request import cut, requests_of
 from dlm.params import Cell
 from dlm.params.task_files import own_tasks

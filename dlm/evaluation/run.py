@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlm.errors import DataError, SettingsError
 from dlm.evaluation.chat import Chat, load_tokenizer
-from dlm.evaluation.harness import Outcome, config_digest, load_tasks, read_outcome, run, task_versions
+from dlm.evaluation.harness import load_tasks, run, task_versions
+from dlm.evaluation.outcomes import read_outcome
 from dlm.evaluation.programs import programs_allowed
 from dlm.evaluation.records import RECORDS, RecordStore
-from dlm.evaluation.replay import RecordedLM, Used
-from dlm.files import SCORES_FORMAT, digest, read_manifest, write_json, write_jsonl, write_manifest
-from dlm.ordering import order_tau
+from dlm.evaluation.replay import RecordedLM
+from dlm.evaluation.scores import sample_lines, scored_cell
+from dlm.files import SCORES_FORMAT, read_manifest, write_json, write_jsonl, write_manifest
 from dlm.provenance import code_version
 from dlm.settings import ExactLikelihood, GreedySettings
 
@@ -122,8 +122,8 @@ def score_cells(
             tasks = loaded[cell.task]
             lm = _recorded(store, cell, tasks, checkpoint, chat)
             outcome = read_outcome(run(lm, tasks, cell), tasks, cell)
-            scored.append({**_scores(cell, tasks, outcome, lm.used, checkpoint), "bundle": folder.name})
-            rows += _samples(cell, outcome, lm.used)
+            scored.append({**scored_cell(cell, tasks, outcome, lm.used, checkpoint), "bundle": folder.name})
+            rows += sample_lines(cell, outcome, lm.used)
             executions |= {how: store.content(how) for how in scored[-1]["how"]}
     scores = {
         "format": SCORES_FORMAT,
@@ -199,97 +199,3 @@ def _recorded(
     backend: Callable[[], Backend] | None = None,
 ) -> RecordedLM:
     return RecordedLM(store, cell, checkpoint=checkpoint, versions=task_versions(tasks), chat=chat, backend=backend)
-
-
-def _scores(cell: Cell, tasks: TaskDict, outcome: Outcome, used: Sequence[Used], checkpoint: str) -> dict[str, Any]:
-    """Return one cell of ``scores.json``."""
-    config, versions = config_digest(tasks), task_versions(tasks)
-    name = cell.task_settings.lm_eval
-    records = list({record["what"]: record for _, record in used}.values())
-    several = len(tasks["tasks"]) > 1
-    return {
-        "task": cell.task,
-        "setting": cell.setting,
-        "chat": cell.chat,
-        "response_prefix": cell.response_prefix,
-        "metric": cell.task_settings.metric,
-        "filter": cell.task_settings.filter,
-        "value": outcome.value,
-        "n": len(outcome.documents),
-        "doc_ids": [f"{d.task}/{d.doc_id}" if several else d.doc_id for d in outcome.documents],
-        "numerators": [document.numerator for document in outcome.documents],
-        "weights": [document.weight for document in outcome.documents],
-        "lm_eval": {
-            "version": importlib.metadata.version("lm_eval"),
-            "task": name,
-            "task_version": versions if several else versions[name],
-            "stderr": outcome.stderr,
-            "config": config,
-        },
-        "checkpoint": checkpoint,
-        "what": digest([config, outcome.content, [record["what"] for _, record in used]]),
-        "how": list(dict.fromkeys(record["how"] for record in records)),
-        **_totals(records, cell.response_prefix),
-    }
-
-
-def _totals(records: Sequence[dict[str, Any]], prefix: str) -> dict[str, Any]:
-    """Return what the cell's distinct requests cost, and how its sampled answers look."""
-    totals: dict[str, Any] = {
-        "requests": len(records),
-        "forward_passes": sum(record["forward_passes"] for record in records),
-        "seconds": round(sum(record["seconds"] for record in records), 3),
-    }
-    if answers := [record for record in records if record["kind"] == "generate"]:
-        empty = sum(not record["response"][len(prefix) :].strip() for record in answers)
-        totals["empty_share"] = empty / len(answers)
-        totals["truncated_share"] = sum(not record["stopped"] for record in answers) / len(answers)
-        totals |= _speeds(answers)
-    return totals
-
-
-def _speeds(answers: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return what answers have of tokens, up to their first stop token; and in which order, where that is recorded."""
-    tokens, passes = sum(each["tokens"] for each in answers), sum(each["forward_passes"] for each in answers)
-    found = {"mean_tokens": tokens / len(answers), "tokens_per_pass": tokens / passes if passes else 0.0}
-    taus = [order_tau(each["steps"][: each["tokens"]]) for each in answers if "steps" in each]
-    if known := [tau for tau in taus if tau is not None]:
-        found["order_tau"] = sum(known) / len(known)
-    return found
-
-
-def _samples(cell: Cell, outcome: Outcome, used: Iterable[Used]) -> Iterator[dict[str, Any]]:
-    """Yield the lines of ``samples.jsonl``: every document with what was asked, what came back and what it counted."""
-    by_document: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for request, record in used:
-        by_document.setdefault((request.task, request.position), []).append(record)
-    for document in outcome.documents:
-        records = by_document[document.task, document.position]
-        yield {
-            "task": cell.task,
-            "setting": cell.setting,
-            "chat": cell.chat,
-            "doc_id": document.doc_id,
-            "prompt": records[0]["prompt"] + cell.response_prefix,
-            **_responses(records),
-            "target": document.target,
-            "outcome": {
-                "metric": cell.task_settings.metric,
-                "filter": cell.task_settings.filter,
-                "numerator": document.numerator,
-                "weight": document.weight,
-                "filtered": document.filtered,
-            },
-            "what": [record["what"] for record in records],
-        }
-
-
-def _responses(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    if records[0]["kind"] == "likelihood":
-        return {
-            "choices": [record["continuation"] for record in records],
-            "loglikelihoods": [record["loglikelihood"] for record in records],
-            "mc_stderrs": [record["mc_stderr"] for record in records],
-        }
-    responses = [record["response"] for record in records]
-    return {"response": responses[0]} if len(responses) == 1 else {"responses": responses}

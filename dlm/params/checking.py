@@ -170,7 +170,7 @@ class _Checker:
         if task.lm_eval.startswith(LOCAL):
             self.own_task(path, task)
         elif task.dataset is not None:
-            self.test_data(path, task, documents=False)
+            self.test_data(path, task, reads="benchmark")
 
     def own_task(self, path: PathKey, task: Task) -> None:
         self.known((*path, "lm_eval"), task.lm_eval, own_tasks(), "task of the project's own")
@@ -181,15 +181,20 @@ class _Checker:
             self.known((*path, key), name, dict.fromkeys(known), f"{key} of '{task.lm_eval}'")
         if task.dataset is None:
             raise self.document.error(path, "missing key 'dataset'; the project's own tasks read a prepared test set")
-        self.test_data(path, task, documents=file.documents)
+        self.test_data(path, task, reads=file.reads)
 
-    def test_data(self, path: PathKey, task: Task, *, documents: bool) -> None:
-        """Refuse data that a task does not read: test sets of the project's form, or a benchmark's repository."""
+    def test_data(self, path: PathKey, task: Task, *, reads: str) -> None:
+        """Refuse data that a task does not read: of `dlm.params.task_files.TaskFile.reads`, the other kinds."""
         path, name = (*path, "dataset"), str(task.dataset)
         self.known(path, name, self.params.data, "data")
-        if isinstance(self.params.data[name], GeneratedProblems | FixedTestSet if documents else Benchmark):
+        data = self.params.data[name]
+        if reads == "held_out":
+            if not (isinstance(data, GeneratedMixture | HubDataset) and is_text(data)):
+                raise self.document.error(path, f"'{name}' is no training set of plain text, with held-out rows")
             return
-        if documents:
+        if isinstance(data, GeneratedProblems | FixedTestSet if reads == "documents" else Benchmark):
+            return
+        if reads == "documents":
             raise self.document.error(path, f"'{name}' is not a test set")
         near = did_you_mean(task.lm_eval, own_tasks())
         problem = f"'{name}' is not of kind 'benchmark', which alone '{task.lm_eval}' reads"

@@ -22,8 +22,8 @@ ROOMS = {
     "data": ("data",),
     "checkpoints": ("data/prepare.py", "data/lazy.py", "diffusion", "models", "settings/objective.py", "training"),
     "responses": ("data", *_MODELS, "evaluation", "ordering.py", "sandbox"),
-    "scores": ("data", "evaluation", "ordering.py", "sandbox"),
-    "tables": ("analysis",),
+    "scores": ("data", "evaluation", "ordering.py", "sandbox", "settings/metrics.py"),
+    "tables": ("analysis", "settings/metrics.py"),
     # What decides the answer to a prompt: responses recorded by other code than this are not kept.
     "answers": (
         *_MODELS,

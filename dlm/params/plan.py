@@ -125,7 +125,9 @@ class Plan:
         """Return the distinct cells on which a table evaluates ``checkpoint``, in its order."""
         settings = self.params.tables[table]
         rows = [row for row in settings.rows if row.model == checkpoint]
-        return tuple(dict.fromkeys(self.cell(row, name) for row in rows for name in settings.tasks))
+        return tuple(
+            dict.fromkeys(cell for row in rows for name in settings.tasks for cell in self.row_cells(row, name))
+        )
 
     def bundle(self, name: str) -> tuple[Cell, ...]:
         """Return the cells of one bundle, or refuse its number with those that there are."""
@@ -137,8 +139,19 @@ class Plan:
             )
         return bundles[name]
 
+    def row_cells(self, row: TableRow, name: str) -> tuple[Cell, ...]:
+        """Return how a row of a table answers a task, once with each seed; the first is :meth:`cell`.
+
+        The setting of every further one is named `<setting>@<seed>`.
+        """
+        first = self.cell(row, name)
+        count = 1 if is_causal(self.params, row.model) else row.seeds or self.params.tasks[name].seeds
+        seeds = range(first.seed + 1, first.seed + count)
+        more = [dataclasses.replace(first, setting=f"{first.setting}@{seed}", seed=seed) for seed in seeds]
+        return first, *more
+
     def cell(self, row: TableRow, name: str) -> Cell:
-        """Return how a row of a table answers a task."""
+        """Return how a row of a table answers a task with the params' own seed."""
         task = self.params.tasks[name]
         sampler, likelihood, setting = self._answering(row, name, task)
         prefixed = task.prefix_for == "all" or row.stage != "before SFT"

@@ -18,6 +18,10 @@ LOCAL = "dlm_"
 """How the names of the project's own tasks begin."""
 
 
+_READS = {"load": "documents", "held_out": "held_out"}
+"""What the functions of `dlm.evaluation.documents` read; others read a benchmark's repository."""
+
+
 @dataclass(frozen=True)
 class TaskFile:
     """What a task's file says that settings have to fit."""
@@ -31,8 +35,9 @@ class TaskFile:
     """Whether it runs programs that models write."""
     reads_folder: bool = False
     """Whether it reads its prepared data itself (`custom_dataset`); lm-eval loads that of the others."""
-    documents: bool = True
-    """Whether that data is a test set of the project's form; else it is a benchmark's repository."""
+    reads: Literal["documents", "held_out", "benchmark"] = "documents"
+    """What that data is: a test set of the project's form, the held-out rows of a training set of plain text, or a
+    benchmark's repository."""
     generations: str | None = None
     """What files of recorded answers call the benchmark; None: there are none of it."""
 
@@ -54,7 +59,7 @@ def _read(path: Path) -> tuple[str, TaskFile]:
         metrics = _names(content["metric_list"], "metric")
         filters = _names(content.get("filter_list", [{"name": "none"}]), "name")
         loader = content.get("custom_dataset")
-        traits = bool(content.get("unsafe_code")), loader is not None, loader == "load"
+        traits = bool(content.get("unsafe_code")), loader is not None, _READS.get(loader, "benchmark")
         generations = content.get("metadata", {}).get("generations")
         return str(content["task"]), TaskFile(output, metrics, filters, *traits, generations)  # type: ignore[arg-type]
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -22,7 +22,6 @@ from dlm.settings import (
     GreedySettings,
     Recipe,
     SamplerSettings,
-    TableRow,
     TrainedCheckpoint,
 )
 from dlm.settings.planning import DataSize, TaskSize
@@ -92,7 +91,7 @@ def table_cost(plan: Plan, table: str, gpu: GPU) -> TableCost:
     for row in plan.entry("tables", table).rows:
         for task in plan.entry("tables", table).tasks:
             try:
-                costs.append(_evaluation(plan, row, task, gpu))
+                costs += [_evaluation(plan, cell, gpu) for cell in plan.row_cells(row, task)]
             except SettingsError as error:
                 unknown.append(str(error))
     return TableCost(
@@ -103,8 +102,8 @@ def table_cost(plan: Plan, table: str, gpu: GPU) -> TableCost:
     )
 
 
-def _evaluation(plan: Plan, row: TableRow, task: str, gpu: GPU) -> Cost:
-    cell, size, sizes = plan.cell(row, task), task_size(plan, task), checkpoint_sizes(plan.params, row.model)
+def _evaluation(plan: Plan, cell: Cell, gpu: GPU) -> Cost:
+    size, sizes = task_size(plan, cell.task), checkpoint_sizes(plan.params, cell.checkpoint)
     execution = plan.params.execution
     work, assumed = _work(plan, cell, size)
     batch = execution.batch_size
@@ -116,7 +115,7 @@ def _evaluation(plan: Plan, row: TableRow, task: str, gpu: GPU) -> Cost:
     return Cost(
         step="sample",
         checkpoint=cell.checkpoint,
-        task=task,
+        task=cell.task,
         setting=cell.setting,
         documents=size.documents,
         passes=size.documents * work.passes,
@@ -133,7 +132,7 @@ def _work(plan: Plan, cell: Cell, size: TaskSize) -> tuple[Work, str]:
         return likelihood_work(cell.likelihood, size), ""
     if isinstance(cell.sampler, GreedySettings):
         return sampling_work(cell.sampler, size), "" if size.answer_tokens else "answers of full length"
-    at_once = plan.params.planning.tokens_per_pass.get(cell.setting, 1.0)
+    at_once = plan.params.planning.tokens_per_pass.get(cell.setting.partition("@")[0], 1.0)
     notes = []
     if cell.sampler.selector.kind in ("threshold", "factor"):
         notes.append(f"{at_once:g} tokens a pass")

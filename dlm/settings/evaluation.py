@@ -9,6 +9,7 @@ from typing import Literal
 
 from dlm.errors import SettingsError
 from dlm.settings.checks import at_least, between
+from dlm.settings.metrics import check_chance
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
@@ -23,9 +24,10 @@ class Task:
     lm_eval: str
     """lm-eval's name of the task: one of the project's own (`dlm_…`) or a stock one."""
     output: Literal["generate", "likelihood"]
-    """`generate`: answers are sampled; `likelihood`: given choices are scored."""
+    """`generate`: answers are sampled; `likelihood`: given choices, or whole texts, are scored."""
     metric: str
-    """lm-eval's name of the metric that is tabulated."""
+    """lm-eval's name of the metric that is tabulated. `word_perplexity`, `byte_perplexity`, `bits_per_byte` and
+    `perplexity` are losses: lower is better; every other one is a share of right answers."""
     filter: str = "none"
     """lm-eval's name of the answer filter."""
     dataset: str | None = None
@@ -34,8 +36,11 @@ class Task:
     """Solved examples in the prompt (>= 0)."""
     limit: int | None = None
     """Score the first so many documents; None: all."""
+    seeds: int = 1
+    """Seeds with which the task is answered (1 to 100), the params' own and those that follow it: the table has the
+    mean over them and how far they lie apart. What draws nothing answers alike; autoregressive models answer once."""
     chance: float = 0.0
-    """Expected value of blind guessing (0 to 1); rows whose interval does not lie above it are marked."""
+    """Expected value of blind guessing (0 to 1); rows whose interval does not lie above it are marked. Of a loss, 0."""
     sampler: str | None = None
     """Name of the sampler under `samplers`; required where output is `generate`, absent otherwise."""
     response_prefix: str = ""
@@ -47,7 +52,9 @@ class Task:
 
     def __post_init__(self) -> None:
         at_least("num_fewshot", self.num_fewshot, 0)
+        between("seeds", self.seeds, 1, 100)
         between("chance", self.chance, 0, 1)
+        check_chance(self.metric, self.chance)
         if self.limit is not None:
             at_least("limit", self.limit, 1)
 
@@ -68,6 +75,8 @@ class TableRow:
     """Name of the sampler that answers all tasks of the row that generate, in place of theirs."""
     samplers: Mapping[str, str] = field(default_factory=dict)
     """By task: the sampler of this row for it, in place of the task's and of `sampler`."""
+    seeds: int | None = None
+    """Seeds with which the row answers each of its tasks (1 to 100), in place of theirs."""
     chat: bool = True
     """Wrap prompts in the checkpoint's chat template."""
     published: str | None = None
@@ -76,6 +85,10 @@ class TableRow:
     """Name of the published table of this row, where it is another one than the table's."""
     published_metric: str | None = None
     """Name of the published metric, where several are published of one model and benchmark (`accuracy +cache`)."""
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None:
+            between("seeds", self.seeds, 1, 100)
 
     def sampler_of(self, task: str, otherwise: str) -> str:
         """Return the name of the sampler that answers a task; ``otherwise``: the task's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 from dlm.errors import DataError
 from dlm.files import SCORES_FORMAT, digest, read_json, read_manifest
+from dlm.settings.metrics import metric_kind
 from dlm.settings.telling import flat, word
 from dlm.tracking.trainings import commit_tags
 from dlm.tracking.view import VIEW, Point, Record, Run, experiment_of
@@ -114,11 +116,11 @@ def _show(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any],
 def _metrics(cell: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     from dlm.analysis.estimates import estimate
 
-    found = estimate(cell["numerators"], cell["weights"])
-    shares = {"value": found.value, "stderr": found.stderr, "ci_low": found.low, "ci_high": found.high}
-    for name, share in shares.items():
-        if share is not None:
-            yield f"score/{name}", round(share, _DECIMALS)
+    found = estimate(cell["numerators"], cell["weights"], metric_kind(cell["metric"]), cell.get("mc_stderrs"))
+    numbers = {"value": found.value, "stderr": found.stderr, "ci_low": found.low, "ci_high": found.high}
+    for name, number in {**numbers, "mc_stderr": found.monte_carlo}.items():
+        if number is not None and math.isfinite(number):
+            yield f"score/{name}", round(number, _DECIMALS)
     yield "score/n", float(found.n)
     for field, key in _TOTALS.items():
         if field in cell:

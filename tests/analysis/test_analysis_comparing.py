@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +121,19 @@ def test_the_verb(tmp_path: Path, repository: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     assert "difference: -10.00 ± 3.02 percentage points on the same documents, p = 0.00091" in done.stdout
     assert "│ model" in done.stdout and "selector" not in done.stdout
+
+
+def test_perplexities_are_compared_by_their_logarithms(tmp_path: Path) -> None:
+    from dlm.cli.planning import _comparison
+
+    nats = [20.0 + place % 7 for place in range(100)]
+    for name, factor in (("one", 1.0), ("other", 0.9)):
+        losses = [factor * each for each in nats]
+        value = math.exp(sum(losses) / 1000)
+        add(tmp_path, name, 60, metric="word_perplexity", numerators=losses, weights=[10.0] * 100, value=value)
+    found = compare(find_result(tmp_path, "tiny", "one/words"), find_result(tmp_path, "tiny", "other/words"))
+    assert found.difference == pytest.approx(-0.1 * sum(nats) / 1000) and found.p_value < 1e-9
+    told = _comparison(found)
+    assert f"one/words/blocks: {math.exp(sum(nats) / 1000):.4g} [" in told and "%" not in told
+    assert f"difference: {found.difference:+.4f} ± " in told
+    assert f"nats per word (×{math.exp(found.difference):.4f}) on the same documents" in told

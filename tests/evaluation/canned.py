@@ -10,7 +10,8 @@ from evaluation_examples import byte_tokenizer
 from lm_eval.api.model import LM
 
 from dlm.evaluation.chat import Chat
-from dlm.evaluation.harness import load_tasks, read_outcome, run
+from dlm.evaluation.harness import load_tasks, run
+from dlm.evaluation.outcomes import read_outcome
 from dlm.evaluation.request import requests_of
 
 

@@ -16,7 +16,8 @@ from dlm.data.mixtures import problem_documents
 from dlm.errors import SettingsError, SetupError
 from dlm.evaluation import sample_cells, score_cells
 from dlm.evaluation.code import between_marks, first_block, reachable, until_fence
-from dlm.evaluation.harness import load_tasks, read_outcome, run
+from dlm.evaluation.harness import load_tasks, run
+from dlm.evaluation.outcomes import read_outcome
 from dlm.evaluation.programs import programs_allowed
 from dlm.files import write_manifest
 from dlm.sandbox import require_isolation

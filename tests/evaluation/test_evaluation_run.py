@@ -16,8 +16,9 @@ from evaluation_examples import DOCUMENTS, EXECUTION, TASKS, WARM, cell, save_ch
 
 from dlm.errors import DataError, SettingsError
 from dlm.evaluation import sample_cells, score_cells
-from dlm.evaluation.harness import load_tasks, read_outcome, run
+from dlm.evaluation.harness import load_tasks, run
 from dlm.evaluation.lm import DiffusionLM
+from dlm.evaluation.outcomes import read_outcome
 from dlm.evaluation.records import RecordStore
 from dlm.files import read_json, read_jsonl, read_manifest
 from dlm.settings import EvenSelector, LikelihoodSettings

@@ -18,7 +18,8 @@ from evaluation_examples import DOCUMENTS, TASKS, cell, save_documents
 from dlm.data.mixtures import problem_documents
 from dlm.errors import DataError, SettingsError, SetupError
 from dlm.evaluation import harness
-from dlm.evaluation.harness import config_digest, load_tasks, read_outcome
+from dlm.evaluation.harness import config_digest, load_tasks
+from dlm.evaluation.outcomes import read_outcome
 from dlm.files import write_jsonl
 from dlm.params.task_files import FOLDER, own_tasks
 from dlm.settings import GeneratedProblems, LikelihoodSettings, ProblemSettings

@@ -202,8 +202,10 @@ def test_the_papers_table_names_what_is_not_as_published() -> None:
 
 def test_what_models_write_is_run_only_where_the_params_say_so(plan: Plan) -> None:
     task = dataclasses.replace(plan.params.tasks["countdown"], lm_eval="dlm_code_lines")
-    unsafe = changed(plan, tasks={**plan.params.tasks, "countdown": task})
-    plan.refuse_unsafe(plan.params.tasks)
+    safe = {name: each for name, each in plan.params.tasks.items() if not plan.runs_programs(name)}
+    plan = changed(plan, tasks=safe, sandbox=None)
+    unsafe = changed(plan, tasks={**safe, "countdown": task})
+    plan.refuse_unsafe(safe)
     unsafe.refuse_unsafe(["sudoku"])
     with pytest.raises(SettingsError, match=r"params/tiny\.yaml: countdown: would run programs"):
         unsafe.refuse_unsafe(unsafe.params.tasks)
@@ -220,3 +222,16 @@ def test_what_models_write_is_run_only_where_the_params_say_so(plan: Plan) -> No
 def test_unknown_names_are_refused_with_the_nearest(plan: Plan) -> None:
     with pytest.raises(SettingsError, match="did you mean 'llada-base'"):
         plan.entry("checkpoints", "lada-base")
+
+
+def test_seeds_are_cells_of_their_own_and_the_first_is_that_without(plan: Plan) -> None:
+    table = plan.params.tables["table1"]
+    row = dataclasses.replace(table.rows[0], seeds=3)
+    tasks = {**plan.params.tasks, "sudoku": dataclasses.replace(plan.params.tasks["sudoku"], seeds=2)}
+    both = changed(plan, tasks=tasks, tables={"table1": table, "again": dataclasses.replace(table, rows=(row,))})
+    settings = [(cell.setting, cell.seed) for cell in both.row_cells(row, "countdown")]
+    assert settings == [("answer48", 0), ("answer48@1", 1), ("answer48@2", 2)]
+    assert len(both.row_cells(row, "sudoku")) == 3 and len(both.row_cells(table.rows[1], "sudoku")) == 2
+    assert [len(cells) for cells in both.bundles(row.model).values()] == [5, 7]
+    gpt2 = TableRow(model="gpt2", label="x", seeds=3)
+    assert [cell.setting for cell in both.row_cells(gpt2, "countdown")] == ["greedy48"]

@@ -1,0 +1,227 @@
+"""A computed table as Markdown, for readers: laid out as the paper's, with notes that say what its numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dlm.analysis.estimates import TOLERANCE, Estimate
+from dlm.analysis.numbers import percent, shown, shown_change, shown_error, unit_of_changes
+from dlm.analysis.tables import PairedGain, Result, TableResult, pairs
+from dlm.settings import Task
+from dlm.settings.metrics import MetricKind, metric_kind
+
+
+def markdown(result: TableResult) -> str:
+    """Return the table as the paper lays it out: models before and after SFT as rows, tasks as columns."""
+    parts = [f"# {_plain(result.table.title)}", _scale_note(result), _grid(_score_rows(result)), *_score_notes(result)]
+    if result.gains:
+        parts += [f"## {_compared(result)[1]}, document by document", _grid(_gain_rows(result)), _gain_note(result)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _compared(result: TableResult) -> tuple[str, str]:
+    """Return, in words, what rows are compared with, and what the difference is called."""
+    accelerated = any(row.stage == "accelerated" for row in result.table.rows)
+    return ("baseline", "Changes by acceleration") if accelerated else ("row before SFT", "Gains of SFT")
+
+
+def _scale_note(result: TableResult) -> str:
+    start = f"Table `{result.name}`, scale `{result.scale}`"
+    if result.meaningless:
+        return f"{start}: shrunk for tests, **its numbers are meaningless**."
+    if result.table.published is None and result.scale == "tiny":
+        return f"{start}: tiny stand-ins, not the paper's models; no published number can be compared with these."
+    if result.table.published is None:
+        return f"{start}: nothing is published that these numbers could be compared with."
+    return f"{start}: beside the published numbers of `{result.table.published}`."
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    """Return ``rows``, the first being the head, as a Markdown table whose columns line up in the raw text."""
+    widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [
+        [row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True))] for row in rows
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def _score_rows(result: TableResult) -> list[list[str]]:
+    columns = range(len(result.table.tasks))
+    rows = range(len(result.table.rows))
+    head = ["Model", *_headings(result)]
+    return [head, *([_label(result, row), *(_score(result, row, column) for column in columns)] for row in rows)]
+
+
+def _label(result: TableResult, index: int) -> str:
+    """Return a row's name; of a compared one only what it adds to the other's, `+ MDLM SFT` where they are equal."""
+    label = result.table.rows[index].label
+    before = {after: before for before, after in pairs(result.table)}.get(index)
+    if before is not None:
+        label = label.removeprefix(result.table.rows[before].label).strip() or "+ MDLM SFT"
+    return _plain(label)
+
+
+def _headings(result: TableResult) -> list[str]:
+    """Return the columns' titles; a loss is named, and marked by an arrow."""
+    return [_heading(result.tasks[task]) for task in result.table.tasks]
+
+
+def _heading(task: Task) -> str:
+    kind = metric_kind(task.metric)
+    return _plain(task.title) + (f", {kind.title} ↓" if kind.loss else "")
+
+
+def _score(result: TableResult, row: int, column: int) -> str:
+    """Return one cell: `**41.4** ± 3.1 (+38.4) †`, and what is published in small type."""
+    line = _line(result, row, column)
+    kind = line.estimate.kind
+    value = shown(kind, line.estimate.value)
+    text = f"**{value}**" if row in _best(result, column) else value
+    text += _spread(line.estimate)
+    if gain := _gain_of(result, row, column):
+        text += f" ({shown_change(kind, gain.gain.value)})"
+    if line.verdict.at_chance:
+        text += " †"
+    if line.spread is not None:
+        text += f" {{{shown(kind, line.spread)}}}"
+    if line.figure:
+        text += f"<br><sub>published {shown(kind, line.figure.value)}: {_plain(line.verdict.comparison)}</sub>"
+    return text
+
+
+def _spread(numbers: Estimate) -> str:
+    """Return ` ± 3.1`; the 95 % interval where the documents show no spread, for `± 0.0` would claim certainty."""
+    if numbers.stderr is None or numbers.stderr < TOLERANCE:
+        return f" [{shown(numbers.kind, numbers.low)}, {shown(numbers.kind, numbers.high)}]"
+    return f" ± {shown(numbers.kind, numbers.stderr)}"
+
+
+def _line(result: TableResult, row: int, column: int) -> Result:
+    return result.results[row * len(result.table.tasks) + column]
+
+
+def _best(result: TableResult, column: int) -> set[int]:
+    """Return the rows that hold the best value among those that are compared with one another; none if equal."""
+    groups: dict[int, list[int]] = {}
+    for before, after in pairs(result.table):
+        if before is not None:
+            groups.setdefault(before, [before]).append(after)
+    best = set()
+    for rows in groups.values():
+        values = {row: _line(result, row, column).estimate.value for row in rows}
+        if len(set(values.values())) > 1:
+            best_of = max if metric_kind(result.tasks[result.table.tasks[column]].metric).higher_is_better else min
+            best |= {row for row, value in values.items() if value == best_of(values.values())}
+    return best
+
+
+def _gain_of(result: TableResult, row: int, column: int) -> PairedGain | None:
+    """Return the gain of a row in one column; None for a row that is not compared."""
+    place = [after for before, after in pairs(result.table) if before is not None]
+    if row not in place:
+        return None
+    return result.gains[place.index(row) * len(result.table.tasks) + column]
+
+
+def _score_notes(result: TableResult) -> list[str]:
+    losses = [task for task in result.table.tasks if metric_kind(result.tasks[task].metric).loss]
+    notes = []
+    if len(losses) < len(result.table.tasks):
+        notes.append(
+            "Percent ± one standard error over documents, in percentage points; in brackets the change from the "
+            f"{_compared(result)[0]}; **bold**: the highest of these, within noise or not. [low, high] is the 95 % "
+            "interval, shown where the documents show no spread; those of all cells are in the CSV."
+        )
+    notes += [_loss_note(result, task) for task in losses]
+    notes.append(f"Documents a cell (n) and setting: {'; '.join(_sizes(result))}.")
+    if any(line.spread is not None for line in result.results):
+        notes.append(_seeds_note(result))
+    if any(line.verdict.at_chance for line in result.results):
+        notes.append(f"† Not above what blind guessing earns, by the 95 % interval ({_chances(result)}).")
+    if any(line.figure for line in result.results):
+        notes.append(
+            "Verdicts: *agrees* where the 95 % interval of the difference, made of both sample sizes, holds zero. Each "
+            "cell is judged by itself, so up to one true agreement in twenty is expected to be called *differs*."
+        )
+    return notes
+
+
+def _loss_note(result: TableResult, task: str) -> str:
+    """Say of a loss which way is up, what is bounded and estimated, and what a change is."""
+    kind = metric_kind(result.tasks[task].metric)
+    lines = [line for line in result.results if line.cell.task == task]
+    text = f"{_heading(result.tasks[task])}: lower is better, ± one standard error over documents"
+    known = [line.estimate.monte_carlo for line in lines if line.estimate.monte_carlo is not None]
+    if known and max(known) > 0:
+        text += f", of which at most {shown(kind, max(known))} is Monte-Carlo"
+    settings = dict.fromkeys(line.cell.setting for line in lines)
+    if bounds := [f"`{setting}`" for setting in settings if setting != "exact"]:
+        text += (
+            f"; at {' and '.join(bounds)} an upper bound, since log-likelihoods of diffusion models are estimates of a "
+            "lower bound (docs/likelihood.md)" + ("; at `exact` there is no bound" if "exact" in settings else "")
+        )
+    if any(gain.task == task for gain in result.gains):
+        text += f"; changes are in {unit_of_changes(kind)}"
+        text += ", those of its logarithm, and × is the factor" if kind.exponential else ""
+    return f"{text}."
+
+
+def _seeds_note(result: TableResult) -> str:
+    counts = sorted({len(line.cells) for line in result.results if line.spread is not None})
+    told = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return (
+        f"Where a number in braces stands, the cell is the mean over {told} seeds, each of which answered everything; "
+        "the number is the standard deviation over these seeds; of perplexities the mean is that of logarithms."
+    )
+
+
+def _sizes(result: TableResult) -> Iterable[str]:
+    for number, heading in enumerate(_headings(result)):
+        column = [_line(result, row, number) for row in range(len(result.table.rows))]
+        sizes = {line.estimate.n for line in column}
+        span = str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
+        settings = dict.fromkeys(line.cell.setting for line in column)
+        yield f"{heading} {span}, {' or '.join(f'`{setting}`' for setting in settings)}"
+
+
+def _chances(result: TableResult) -> str:
+    shares = [task for task in result.tasks.values() if not metric_kind(task.metric).loss]
+    chances = [(task.title, task.chance) for task in shares]
+    above = [f"{_plain(title)} {percent(chance)} %" for title, chance in chances if chance > 0]
+    if not above:
+        return "0"
+    return ", ".join(above if len(above) == len(chances) else [*above, "0 elsewhere"])
+
+
+def _gain_rows(result: TableResult) -> list[list[str]]:
+    rows = [["Model", *_headings(result)]]
+    width = len(result.table.tasks)
+    paired = [(before, after) for before, after in pairs(result.table) if before is not None]
+    labels = [f"{_label(result, before)} {_label(result, after)}" for before, after in paired]
+    for number, label in enumerate(labels):
+        gains = result.gains[number * width : (number + 1) * width]
+        rows.append([label, *(_gain_text(paired, metric_kind(result.tasks[paired.task].metric)) for paired in gains)])
+    return rows
+
+
+def _gain_text(paired: PairedGain, kind: MetricKind) -> str:
+    gain = paired.gain
+    text = shown_change(kind, gain.value)
+    if gain.stderr is not None and gain.stderr >= TOLERANCE:
+        text += f" ± {shown_error(kind, gain.stderr)}"
+    return text + (" \\*" if gain.beyond_noise else "")
+
+
+def _gain_note(result: TableResult) -> str:
+    kinds = dict.fromkeys(metric_kind(result.tasks[task].metric) for task in result.table.tasks)
+    units = " or ".join(dict.fromkeys(map(unit_of_changes, kinds)))
+    return (
+        f"{units[0].upper()}{units[1:]} ± one standard error of the documents' own differences (both models answered "
+        "the same documents); no ± where all of them changed alike. \\* beyond two standard errors."
+    )
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` for a Markdown table: one line, bars escaped."""
+    return " ".join(text.split()).replace("|", "\\|")
