@@ -188,6 +188,14 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("cell_accuracy", "cell_acuracy", "metric: no metric of 'dlm_sudoku' is named 'cell_acuracy'; did you mean"),
         ("metric: acc", "metric: acc\n    filter: strict", "no filter of 'dlm_number_choice' is named 'strict'; known"),
         ("dlm_word_problems", "dlm_number_choice", "output: 'dlm_number_choice' is of output 'likelihood'; write that"),
+        ("word_perplexity", "word_perplexity\n    chance: 0.1", "chance does not apply to metric 'word_perplexity'"),
+        (
+            "dataset: corpus\n\ntables:",
+            "dataset: instruct\n\ntables:",
+            "'instruct' is no training set of plain",
+        ),
+        ("dataset: corpus\n\ntables:", "dataset: sudoku\n\ntables:", "dataset: 'sudoku' is no training set of plain"),
+        ("output: likelihood", "output: likelihood\n    seeds: 0", "seeds must be from 1 to 100, got 0"),
     ],
 )
 def test_refusals(project: Path, old: str, new: str, expected: str) -> None:
