@@ -66,8 +66,8 @@ def compare(one: Result, other: Result) -> Comparison:
     sides = [(key, one.told.get(key, _ABSENT), other.told.get(key, _ABSENT)) for key in keys]
     paired = None
     if _documents(one) == _documents(other) and one.cell.weights == other.cell.weights:
-        sides_of = [(side.cell.numerators, side.cell.weights) for side in (one, other)]
-        paired = paired_gain(*sides_of, one.cell.kind)
+        before, after = ((side.cell.numerators, side.cell.weights) for side in (one, other))
+        paired = paired_gain(before, after, one.cell.kind)
     return Comparison(
         one=one,
         other=other,

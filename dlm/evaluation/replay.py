@@ -158,7 +158,7 @@ class RecordedLM(LM):
                 yield [(index, _estimated(estimate)) for index, estimate in estimates]
 
     def _line(self, what: str, how: str, asked: str, request: Request, outcome: Mapping[str, Any]) -> dict[str, Any]:
-        line = {
+        line: dict[str, Any] = {
             "kind": request.kind,
             "what": what,
             "how": how,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dlm.evaluation.scores import _totals
 from evaluation_examples import ExampleCell, byte_tokenizer, tiny_denoiser
 from lm_eval.api.instance import Instance
 
@@ -16,6 +15,7 @@ from dlm.evaluation.lm import DiffusionLM
 from dlm.evaluation.records import RecordStore
 from dlm.evaluation.replay import RecordedLM
 from dlm.evaluation.request import requests_of
+from dlm.evaluation.scores import _totals
 from dlm.files import read_jsonl
 from dlm.settings import EvenSelector, ExecutionSettings, FullCanvas, Proposer, SamplerSettings
 
