@@ -96,7 +96,9 @@ def read_text(model: Denoiser, settings: SamplerSettings, index: int, text: Prom
     if not blanks:
         return f"prompt {index} holds no blank; put the mask token (id {model.mask_token_id}) where one is"
     block = settings.canvas.block_size or len(tokens)
-    return Row(tokens, blanks, start=0, length=len(tokens), block=block, stream=stream_of(tokens), index=index)
+    return Row(
+        tokens, blanks, start=0, length=len(tokens), block=block, stream=stream_of(tokens), index=index, infilled=True
+    )
 
 
 def _encode(model: Denoiser, prompt: Prompt) -> list[int]:

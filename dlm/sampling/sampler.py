@@ -159,7 +159,11 @@ class Sampler:
         """
         waiting, view, watch = deque(rows), self._view(), watch or (lambda state: None)
         endings = Endings(
-            self.model, self.stop_token_ids, {row.index: row.stop_texts for row in rows}, self.record_order
+            self.model,
+            self.stop_token_ids,
+            {row.index: row.stop_texts for row in rows},
+            infilled=[row.index for row in rows if row.infilled],
+            record_order=self.record_order,
         )
         state: State | None = None
         while waiting or state is not None:

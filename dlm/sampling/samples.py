@@ -19,7 +19,7 @@ class Sample:
     text: str
     """The answer up to its first stop token, special tokens removed, not cut at stop texts; of an infilled text all."""
     stopped: bool
-    """Whether the answer holds a stop token or a stop text; False means that it was cut off by its length."""
+    """Whether the answer holds a stop token or a stop text; False: it was cut off by its length, or infilled."""
     forward_passes: int
     """Evaluations of the model that this answer took part in; with guidance, one evaluates two canvases."""
     seconds: float

@@ -30,6 +30,8 @@ class Row:
     """Key of the row's random numbers."""
     index: int
     """Place of the row among those that were given."""
+    infilled: bool = False
+    """Whether it is a text with blanks, which stop tokens do not end."""
     stop_texts: Sequence[str] = ()
     """Texts at the first of which the answer is cut."""
 

@@ -6,7 +6,7 @@ change any more. Shapes: B rows, L canvas positions, S positions of a block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ class Endings:
         stop_token_ids: an answer's text ends before the first of them.
         stop_texts: by the prompt's index, texts at the first of which the caller cuts the answer. Of a tokenizer whose
             decoding does more than append text, whole answers are sampled all the same.
+        infilled: indices of texts with blanks, which are not cut at stop tokens.
         record_order: whether samples hold the pass and the confidence of each token.
     """
 
@@ -37,8 +38,11 @@ class Endings:
         model: Denoiser,
         stop_token_ids: frozenset[int],
         stop_texts: Mapping[int, Sequence[str]],
+        *,
+        infilled: Collection[int] = (),
         record_order: bool = False,
     ) -> None:
+        self.infilled = frozenset(infilled)
         self.model, self.stop_token_ids, self.record_order = model, stop_token_ids, record_order
         self.stop_texts = {index: [text for text in texts if text] for index, texts in stop_texts.items()}
         self._watches = any(self.stop_texts.values()) and _appends(model.tokenizer)
@@ -94,21 +98,20 @@ class Endings:
             if end < 0:
                 found[index] = f"prompt {index}: {self.model.not_finite}"
             else:
-                found[index] = self._sample(state, row, slice(start, start + end), self.stop_texts.get(index, ()))
+                found[index] = self._sample(state, row, index, slice(start, start + end))
         return found
 
-    def _sample(self, state: State, row: int, place: slice, texts: Sequence[str]) -> Sample:
+    def _sample(self, state: State, row: int, index: int, place: slice) -> Sample:
         tokens = state.tokens_BL[row, place].tolist()
-        whole = not bool(state.answer_BL[row, place].all())  # an infilled text is not cut
-        end = self._end(tokens)
-        text = _decode(self.model.tokenizer, tokens if whole else tokens[:end])
+        end = len(tokens) if index in self.infilled else self._end(tokens)
+        text = _decode(self.model.tokenizer, tokens[:end])
         record = {}
         if self.record_order:
             record = {
                 "steps": tuple(state.step_BL[row, place].tolist()),
                 "confidences": tuple(state.confidence_BL[row, place].tolist()),
             }
-        stopped = end < len(tokens) or first_stop(text, texts) is not None
+        stopped = end < len(tokens) or first_stop(text, self.stop_texts.get(index, ())) is not None
         return Sample(tuple(tokens), text, stopped, int(state.passes_B[row]), float(state.seconds_B[row]), **record)
 
     def _is_cut(self, tokens: Sequence[int], texts: Sequence[str]) -> bool:

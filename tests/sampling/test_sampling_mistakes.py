@@ -236,3 +236,13 @@ def test_a_rule_that_commits_nothing_is_noticed() -> None:
     settings = SamplerSettings(canvas=FullCanvas(max_new_tokens=6), selector=NeverSelector())  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="Never leaves positions open after 6 steps"):
         Sampler(small_denoiser(), settings).sample([[3]])
+
+
+def test_an_infilled_text_is_not_cut_though_it_is_all_blanks() -> None:
+    model = small_denoiser()
+    sampler = Sampler(model, preset("mdlm", max_new_tokens=6))
+    blank = sampler.infill([[1] * 8], streams=[3])[0]
+    sampler.stop_token_ids = frozenset(blank.tokens[2:3])  # as if a token in its middle ended texts
+    again = sampler.infill([[1] * 8], streams=[3])[0]
+    assert again.tokens == blank.tokens and again.text == model.tokenizer.decode(blank.tokens, skip_special_tokens=True)
+    assert not again.stopped
