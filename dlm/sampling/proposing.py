@@ -1,4 +1,4 @@
-"""Proposers: a token and a score for each open position.
+"""Proposers: a token for each open position.
 
 Shapes: N open positions, V tokens.
 """
@@ -58,6 +58,8 @@ def without(logits_NV: Tensor, tokens: list[int]) -> Tensor:
 def filtered(logits_NV: Tensor, settings: Proposer, banned: list[int]) -> Tensor:
     """Return the logits, [N, V], with those that top_p and top_k leave out at -inf; where neither is set, as they are.
 
+    Given as float32; float64 where something is left out.
+
     The tokens are ranked by probability after the temperature, the lowest id first on a tie. Banned tokens count in the
     sum and the number; the most probable of the others always stays, so that there is something to draw.
     """
@@ -103,7 +105,7 @@ def propose(logits_NV: Tensor, settings: Proposer, banned: list[int], where: Whe
     (seed, prompt, step, position).
 
     Args:
-        logits_NV: [N, V], filtered.
+        logits_NV: float32 or float64 [N, V], filtered.
         settings: of the draw.
         banned: tokens that are never drawn.
         where: identity of the positions.
