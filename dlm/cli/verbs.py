@@ -308,10 +308,11 @@ VERBS = (prepare, train, convert, sample, score, table, runs, *PLANNING)
 
 def _bundles(plan: Plan, name: str, number: str | None = None) -> dict[str, tuple[Cell, ...]]:
     plan.entry("checkpoints", name)
-    if not (cells := plan.cells(name)):
+    if not plan.cells(name):
         raise SettingsError(f"no table of scale '{plan.scale}' evaluates checkpoint '{name}'; add it to a table's rows")
-    plan.refuse_unsafe(cell.task for cell in cells)
-    return plan.bundles(name) if number is None else {f"{name}/{number}": plan.bundle(f"{name}/{number}")}
+    asked = plan.bundles(name) if number is None else {f"{name}/{number}": plan.bundle(f"{name}/{number}")}
+    plan.refuse_unsafe(cell.task for bundle in asked.values() for cell in bundle)
+    return asked
 
 
 def _digest_of(folder: Path) -> str:

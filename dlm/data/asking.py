@@ -40,10 +40,13 @@ def asked(where: str, ask: Callable[[], T], *, again: bool = True) -> T:
 
 def may_pass(error: BaseException) -> bool:
     """Return whether asking again can help: the server failed, had too much to do, or the connection broke."""
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     if any(isinstance(each, OfflineModeIsEnabled) for each in _chain(error)):
         return False
+    if isinstance(error, LocalEntryNotFoundError):
+        # What the client says of a checkpoint where the hub failed and nothing is here.
+        return any(isinstance(each, HfHubHTTPError) and may_pass(each) for each in _chain(error)[1:])
     if isinstance(error, HfHubHTTPError):
         return error.response is None or error.response.status_code == 429 or error.response.status_code >= 500
     # Those of the HTTP library, whichever one the client uses, are named for what happened.

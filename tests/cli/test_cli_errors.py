@@ -34,7 +34,10 @@ def dlm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["convert", "/no/such/folder", "out"], "/no/such/folder: no such folder, and no hub id"),
         (["prepare", "korpus"], "has no data named 'korpus': did you mean 'corpus'?"),
         (["sample", "dream-parent"], "no table of scale 'tiny' evaluates checkpoint 'dream-parent'"),
-        (["sample", "llada-base", "--scale", "paper"], "params/paper.yaml: humaneval, mbpp: would run programs that"),
+        (
+            ["sample", "llada-base", "--scale", "paper"],
+            "params/paper.yaml: humaneval, mbpp, humaneval_base, mbpp_base: would",
+        ),
         (["score", "llada-base", "--scale", "paper"], "write `sandbox: {}` to have them run on the"),
         (["train", "llada-base", "--scale", ""], "unknown scale '': known: micro, paper, tiny"),
         (["train", "llada-base", "--scale", "../x"], "unknown scale '../x': known"),
