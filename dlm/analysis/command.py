@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlm.analysis.published import Published
 from dlm.analysis.render import write_files
 from dlm.analysis.tables import Asked, build_table
-from dlm.files import read_json
+from dlm.files import MANIFEST, read_json, read_manifest
 from dlm.params.figures import PUBLISHED
 from dlm.provenance import code_version
 
@@ -43,4 +43,17 @@ def write_table(name: str, plan: Plan) -> Path:
         Published.load(plan.layout.root / PUBLISHED) if table.published else None,
         plan.params.meaningless,
     )
-    return write_files(result, plan.layout.tables, code=code_version())[0]
+    return write_files(result, plan.layout.tables, code=code_version(), sources=_sources(plan, name))[0]
+
+
+def _sources(plan: Plan, table: str) -> dict[str, Any]:
+    """Return the repository and commit of each product of a table that was fetched, as far as its manifest is here."""
+    found = {}
+    for step in ("data", "checkpoints"):
+        for name in plan.products(table)[step]:
+            folder = plan.layout.folder(step, name)
+            if (folder / MANIFEST).is_file():
+                source = read_manifest(folder, verify=False)["made_from"].get("source") or {}
+                if commit := source.get("commit") or source.get("revision"):
+                    found[f"{step}/{name}"] = {"repository": source.get("repository"), "commit": commit}
+    return found

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dlm.analysis.estimates import TOLERANCE, Estimate
 from dlm.analysis.numbers import percent, shown, shown_change, shown_error, unit_of_changes
+from dlm.analysis.published import Figure
 from dlm.analysis.tables import PairedGain, Result, TableResult, pairs
 from dlm.settings import Task
 from dlm.settings.metrics import MetricKind, metric_kind
@@ -21,8 +22,10 @@ def markdown(result: TableResult) -> str:
 
 def _compared(result: TableResult) -> tuple[str, str]:
     """Return, in words, what rows are compared with, and what the difference is called."""
-    accelerated = any(row.stage == "accelerated" for row in result.table.rows)
-    return ("baseline", "Changes by acceleration") if accelerated else ("row before SFT", "Gains of SFT")
+    stages = {row.stage for row in result.table.rows}
+    if "accelerated" in stages:
+        return ("baseline", "Changes by acceleration")
+    return ("baseline", "Changes by settings") if "variant" in stages else ("row before SFT", "Gains of SFT")
 
 
 def _scale_note(result: TableResult) -> str:
@@ -33,7 +36,12 @@ def _scale_note(result: TableResult) -> str:
         return f"{start}: tiny stand-ins, not the paper's models; no published number can be compared with these."
     if result.table.published is None:
         return f"{start}: nothing is published that these numbers could be compared with."
-    return f"{start}: beside the published numbers of `{result.table.published}`."
+    return f"{start}: beside the published numbers of {', '.join(f'`{name}`' for name in _sources(result))}."
+
+
+def _sources(result: TableResult) -> Iterable[str]:
+    """Return the published tables that the rows stand beside, each once."""
+    return dict.fromkeys(name for row in result.table.rows for name in result.table.published_tables(row))
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> str:
@@ -85,9 +93,19 @@ def _score(result: TableResult, row: int, column: int) -> str:
         text += " †"
     if line.spread is not None:
         text += f" {{{shown(kind, line.spread)}}}"
-    if line.figure:
-        text += f"<br><sub>published {shown(kind, line.figure.value)}: {_plain(line.verdict.comparison)}</sub>"
+    figure = line.published.figure
+    if figure:
+        text += f"<br><sub>published {shown(kind, figure.value)}: {_plain(line.verdict.comparison)}</sub>"
+    if others := [other for other in line.published.beside if other.is_share is not kind.loss]:
+        text += f"<br><sub>also {', '.join(_other(kind, other, figure) for other in others)}</sub>"
     return text
+
+
+def _other(kind: MetricKind, figure: Figure, compared: Figure | None) -> str:
+    """Return a figure that is not compared with, and what tells it from the one that is: `70.3 (official)`."""
+    keys = ("source", "table", "metric")
+    told = [getattr(figure, key) for key in keys if getattr(figure, key) != getattr(compared, key, None)]
+    return f"{shown(kind, figure.value)} ({_plain(', '.join(told))})"
 
 
 def _spread(numbers: Estimate) -> str:
@@ -139,7 +157,7 @@ def _score_notes(result: TableResult) -> list[str]:
         notes.append(_seeds_note(result))
     if any(line.verdict.at_chance for line in result.results):
         notes.append(f"† Not above what blind guessing earns, by the 95 % interval ({_chances(result)}).")
-    if any(line.figure for line in result.results):
+    if any(line.published.figure for line in result.results):
         notes.append(
             "Verdicts: *agrees* where the 95 % interval of the difference, made of both sample sizes, holds zero. Each "
             "cell is judged by itself, so up to one true agreement in twenty is expected to be called *differs*."

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from dlm.errors import DataError
 from dlm.params.figures import PUBLISHED
@@ -49,6 +49,15 @@ class Figure:
         return int(found[1]) if found else None
 
 
+class Joined(NamedTuple):
+    """What is published of one model and benchmark."""
+
+    figure: Figure | None = None
+    """What is compared with; None: nothing."""
+    beside: tuple[Figure, ...] = ()
+    """What other sources, tables and metrics say."""
+
+
 class Published:
     """All figures of one file, and the order in which sources are preferred."""
 
@@ -66,9 +75,16 @@ class Published:
         return cls(_read(Path(path)), prefer=prefer)
 
     def find(
-        self, table: str, model: str, benchmark: str, *, metric: str | None = None, share: bool = True
+        self,
+        table: str,
+        model: str,
+        benchmark: str,
+        *,
+        metric: str | None = None,
+        source: str | None = None,
+        share: bool = True,
     ) -> Figure | None:
-        """Return the share, or other number, that the most preferred source publishes; None: nobody does.
+        """Return the share, or other number, that a source publishes, or the most preferred one; None: nobody does.
 
         Sources that are not in ``prefer`` come last, by name.
 
@@ -77,7 +93,7 @@ class Published:
         """
         wanted = (table, model, benchmark)
         found = [f for f in self.figures if (f.table, f.model, f.benchmark) == wanted and f.is_share is share]
-        found = [f for f in found if metric in (None, f.metric)]
+        found = [f for f in found if metric in (None, f.metric) and source in (None, f.source)]
         if not found:
             return None
         best = min(found, key=self._rank)
@@ -85,6 +101,41 @@ class Published:
         if len(same) > 1:
             raise DataError(f"published figures: {'/'.join(wanted)} has several metrics ({', '.join(same)}); name one")
         return best
+
+    def join(
+        self,
+        tables: Sequence[str],
+        model: str,
+        benchmark: str,
+        *,
+        metrics: Sequence[str] = (),
+        source: str | None = None,
+        share: bool = True,
+    ) -> Joined:
+        """Return all that some tables publish of one model and benchmark.
+
+        Args:
+            tables: the first is that of the figure to compare with.
+            model, benchmark: as published.
+            metrics: those that are taken, the first being that of the figure to compare with; none named: all.
+            source: whose figure to compare with; None: the most preferred one's.
+            share: whether a share is compared with, or another number.
+
+        Raises:
+            DataError: as of `find`.
+        """
+        first = metrics[0] if metrics else None
+        figure = self.find(tables[0], model, benchmark, metric=first, source=source, share=share)
+        beside = [
+            other
+            for other in self.figures
+            if other.table in tables
+            and (other.model, other.benchmark) == (model, benchmark)
+            and (not metrics or other.metric in metrics)
+            and other is not figure
+        ]
+        beside.sort(key=lambda other: (tables.index(other.table), self._rank(other)))
+        return Joined(figure, tuple(beside))
 
     def lookup(self, table: str, model: str, benchmark: str, *, metric: str | None = None) -> float | None:
         """Return the value of ``find`` alone, as a share (0 to 1)."""

@@ -45,16 +45,19 @@ _ANSWERS = ("empty_share", "truncated_share", "mean_tokens", "tokens_per_pass", 
 """What scores say of how answers look."""
 
 
-def write_files(result: TableResult, folder: str | Path, *, code: Mapping[str, Any]) -> list[Path]:
+def write_files(
+    result: TableResult, folder: str | Path, *, code: Mapping[str, Any], sources: Mapping[str, Any] | None = None
+) -> list[Path]:
     """Write ``<name>.csv``, ``.md`` and ``.lineage.json`` into ``folder``, each atomically; return their paths.
 
     Args:
         result: what `build_table` computed.
         folder: made if missing.
         code: what made the table, such as the version and commit of this code; kept in the lineage.
+        sources: where what was fetched came from, by step and name; kept in the lineage.
     """
     lineage_path, markdown_path, csv_path = (Path(folder) / f"{result.name}{suffix}" for suffix in SUFFIXES)
-    write_json(lineage_path, lineage(result, code=code))
+    write_json(lineage_path, lineage(result, code=code, sources=sources))
     write_text(markdown_path, markdown(result))
     write_text(csv_path, csv_text(result))
     return [csv_path, markdown_path, lineage_path]
@@ -74,7 +77,7 @@ def csv_text(result: TableResult) -> str:
 
 
 def _csv_row(result: TableResult, line: Result) -> list[str]:
-    numbers, figure = line.estimate, line.figure
+    numbers, figure = line.estimate, line.published.figure
     return [
         result.name,
         result.scale,
@@ -95,13 +98,16 @@ def _seeds(line: Result) -> list[str]:
     return [str(len(line.cells)), decimal(line.spread)]
 
 
-def lineage(result: TableResult, *, code: Mapping[str, Any]) -> dict[str, Any]:
+def lineage(
+    result: TableResult, *, code: Mapping[str, Any], sources: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return where every line of the table came from, and what varies between runs. Paths are from the working copy."""
     return {
         "format": LINEAGE_FORMAT,
         "table": result.name,
         "scale": result.scale,
         "code": dict(code),
+        "sources": dict(sources or {}),
         "executions": _executions(result),
         "rows": [_lineage_row(result.scale, line) for line in result.results],
         "gains": [_lineage_gain(gain) for gain in result.gains],
@@ -117,7 +123,7 @@ def _executions(result: TableResult) -> dict[str, Any]:
 
 
 def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
-    model, cell, figure = line.row.model, line.cells[0], line.figure
+    model, cell, figure = line.row.model, line.cells[0], line.published.figure
     bundle = cell.extra.get("bundle")
     root = f"results/{scale}"
     return {
@@ -133,8 +139,15 @@ def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
         "checkpoint_manifest": f"{root}/checkpoints/{model}/manifest.json",
         **({} if line.estimate.monte_carlo is None else {"mc_stderr": round(line.estimate.monte_carlo, 6)}),
         **({} if len(line.cells) == 1 else {"seeds": [_lineage_seed(root, model, one) for one in line.cells]}),
-        "published": figure and _lineage_figure(line, figure),
+        "published": figure
+        and {**_told(figure), "n": line.verdict.published_n, "settings_differ": list(line.differing)},
+        "published_beside": [_told(other) for other in line.published.beside],
     }
+
+
+def _told(figure: Figure) -> dict[str, Any]:
+    """Return a figure as the lineage has it; a share from 0 to 1, all else in its own unit."""
+    return {key: getattr(figure, key) for key in ("table", "metric", "source", "value", "note")}
 
 
 def _lineage_seed(root: str, model: str, cell: Cell) -> dict[str, Any]:
@@ -144,15 +157,6 @@ def _lineage_seed(root: str, model: str, cell: Cell) -> dict[str, Any]:
         "value": round(cell.value, 6) + 0.0,
         **{key: cell.extra.get(key) for key in ("what", "how", "forward_passes", "seconds")},
         "scores": f"{root}/scores/{model}/{cell.extra.get('bundle')}/scores.json",
-    }
-
-
-def _lineage_figure(line: Result, figure: Figure) -> dict[str, Any]:
-    return {
-        "source": figure.source,
-        "note": figure.note,
-        "n": line.verdict.published_n,
-        "settings_differ": list(line.differing),
     }
 
 

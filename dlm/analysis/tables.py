@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 
 from dlm.analysis.cells import Cell, again, read_cells
 from dlm.analysis.estimates import Estimate, Gain, paired_gain
-from dlm.analysis.published import Figure, Published
+from dlm.analysis.published import Joined, Published
 from dlm.analysis.repeats import mean_cell, spread
 from dlm.analysis.verdicts import Verdict, judge
 from dlm.errors import DataError
 from dlm.settings import Table, TableRow, Task
+from dlm.settings.evaluation import listed
 from dlm.settings.metrics import metric_kind
 
-COMPARED_WITH = {"after SFT": "before SFT", "accelerated": "baseline"}
+COMPARED_WITH = {"after SFT": "before SFT", "accelerated": "baseline", "variant": "baseline"}
 """On which side of a comparison a row stands, by the side that it is compared with."""
 
 
@@ -42,8 +43,8 @@ class Result:
     spread: float | None
     """Standard deviation of the value over the seeds; None: there is one."""
     estimate: Estimate
-    figure: Figure | None
-    """The published figure beside it; None: not joined."""
+    published: Joined
+    """The published figure that it is compared with, and what else is published of it."""
     differing: tuple[str, ...]
     """The settings that are known not to be the published ones, in words."""
     verdict: Verdict
@@ -109,9 +110,9 @@ def build_table(
     for row, cells in zip(table.rows, by_row, strict=True):
         for name_of_task in table.tasks:
             task = tasks[name_of_task]
-            figure = _figure(published, table, row, task)
-            differing = table.differences(row.model, name_of_task)
-            line = _result(row, cells[name_of_task], task, figure, differing, scale if meaningless else None)
+            joined = _joined(published, table, row, task)
+            differing = table.differences(row, name_of_task)
+            line = _result(row, cells[name_of_task], task, joined, differing, scale if meaningless else None)
             results.append(line)
     return TableResult(
         name=name,
@@ -186,20 +187,25 @@ def _check_metric(model: str, scale: str, cell: Cell, task: Task) -> None:
         )
 
 
-def _figure(published: Published | None, table: Table, row: TableRow, task: Task) -> Figure | None:
+def _joined(published: Published | None, table: Table, row: TableRow, task: Task) -> Joined:
     if published is None or not (table.published and row.published and task.benchmark):
-        return None
-    where = row.published_in or table.published, row.published, task.benchmark
-    if metric_kind(task.metric).loss:
-        return published.find(*where, metric=row.published_metric or task.metric, share=False)
-    return published.find(*where, metric=row.published_metric)
+        return Joined()
+    loss = metric_kind(task.metric).loss
+    return published.join(
+        table.published_tables(row),
+        row.published,
+        task.benchmark,
+        metrics=listed(row.published_metric) or ((task.metric,) if loss else ()),
+        source=row.published_source,
+        share=not loss,
+    )
 
 
 def _result(
     row: TableRow,
     cells: tuple[Cell, ...],
     task: Task,
-    figure: Figure | None,
+    published: Joined,
     differing: tuple[str, ...],
     meaningless: str | None,
 ) -> Result:
@@ -211,9 +217,9 @@ def _result(
         cells=cells,
         spread=spread(cells),
         estimate=computed,
-        figure=figure,
+        published=published,
         differing=differing,
-        verdict=judge(computed, task, figure, differing=differing, meaningless=meaningless),
+        verdict=judge(computed, task, published.figure, differing=differing, meaningless=meaningless),
     )
 
 

@@ -47,7 +47,8 @@ def convert_planned(name: str, plan: Plan) -> None:
     if isinstance(entry, HubCheckpoint):
         folder, commit = _fetch(entry.repository, entry.revision)
         options = {"repository": entry.repository, "revision": commit, "made_from": lineage({}, entry)}
-        _convert(folder, dest, name, own=True, causal=entry.autoregressive, **options)
+        blocks = {"objective": "bd3lm", "block_size": entry.block_size} if entry.block_size else {}
+        _convert(folder, dest, name, own=True, causal=entry.autoregressive, **blocks, **options)
         return
     entry = of_kind(plan, name, ConvertedCheckpoint, "convert")
     start = plan.layout.folder("checkpoints", entry.start)

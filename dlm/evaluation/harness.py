@@ -204,7 +204,7 @@ def _check(tasks: TaskDict, cell: Cell) -> None:
         if task.OUTPUT_TYPE == "loglikelihood" and cell.task_settings.metric == "acc" and unknown:
             raise SettingsError(
                 f"task '{cell.task}': accuracy of lm-eval's '{name}' asks whether a greedy decoder gives the answer; "
-                "set likelihood.greedy to one_step or decode"
+                f"set greedy of '{cell.setting}' to one_step or decode"
             )
 
 

@@ -19,7 +19,7 @@ from dlm.evaluation.execution import execution_content
 from dlm.evaluation.request import Request, cut, requests_of, stream_of
 from dlm.likelihood import Answer, Estimate, combine, estimate, windows
 from dlm.models import Denoiser, load_denoiser, require_pair_masks
-from dlm.sampling import PromptError, Sample, Sampler, default_settings, tokens_before
+from dlm.sampling import PromptError, Sample, Sampler, begun, default_settings, tokens_before
 from dlm.settings import DreamMasks, ExecutionSettings, LikelihoodSettings, SamplerSettings
 
 
@@ -90,9 +90,10 @@ class DiffusionLM(TemplateLM):
             SettingsError: a prompt leaves no room for the answer; names task, document and lengths. Nothing ran yet. Or
                 some could not be answered, as of :meth:`dlm.sampling.Sampler.sample`; the answers to all others came.
         """
-        prompts = [self.tok_encode(request.prompt + self.response_prefix) for request in requests]
+        texts, settings = [request.prompt + self.response_prefix for request in requests], self._sampler.settings
+        prompts = [begun(self.denoiser, settings, self.tok_encode(text)) for text in texts]
         for request, prompt in zip(requests, prompts, strict=True):
-            self._check_fit(request, len(prompt), self._sampler.settings.canvas.max_new_tokens)
+            self._check_fit(request, len(prompt), settings.canvas.max_new_tokens)
         streams = [stream_of("generate", p, request.repeat) for p, request in zip(prompts, requests, strict=True)]
         try:
             for done in self._sampler.stream(prompts, streams, [request.until for request in requests]):

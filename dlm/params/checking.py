@@ -28,6 +28,10 @@ from dlm.settings import (
     TrainedCheckpoint,
 )
 from dlm.settings.data import is_text
+from dlm.settings.evaluation import listed
+
+_ANSWERED_BY = {"generate": "sampler", "likelihood": "likelihood"}
+"""By a task's output: the key that names what answers it; the entries stand under its plural."""
 
 
 def load_params(scale: str, root: str | Path = ".") -> Params:
@@ -49,7 +53,7 @@ class _Checker:
         self.document, self.params, self.root = document, params, root
 
     def run(self) -> None:
-        for section in ("data", "recipes", "checkpoints", "samplers", "tasks", "tables"):
+        for section in ("data", "recipes", "checkpoints", "samplers", "likelihoods", "tasks", "tables"):
             self.names(section)
         for name, data in self.params.data.items():
             self.data(name, data)
@@ -161,12 +165,15 @@ class _Checker:
 
     def task(self, name: str) -> None:
         task, path = self.params.tasks[name], ("tasks", name)
-        if task.output == "generate" and task.sampler is None:
-            raise self.document.error(path, "missing key 'sampler'; a task whose output is 'generate' needs one")
-        if task.output == "likelihood" and task.sampler is not None:
-            raise self.document.error((*path, "sampler"), "does not apply to a likelihood task; remove it")
-        if task.sampler is not None:
-            self.known((*path, "sampler"), task.sampler, self.params.samplers, "sampler")
+        for output, key in _ANSWERED_BY.items():
+            named = getattr(task, key)
+            if output != task.output:
+                if named is not None:
+                    raise self.document.error((*path, key), f"does not apply to a {task.output} task; remove it")
+            elif named is None:
+                raise self.document.error(path, f"missing key '{key}'; a task whose output is '{output}' needs one")
+            else:
+                self.known((*path, key), named, getattr(self.params, f"{key}s"), key)
         if task.lm_eval.startswith(LOCAL):
             self.own_task(path, task)
         elif task.dataset is not None:
@@ -206,35 +213,37 @@ class _Checker:
             path = ("tables", name, "rows", index, "model")
             self.known(path, row.model, self.params.checkpoints, "checkpoint")
             tasks = list(self.fitting(name, row.model))
-            self.row_samplers(path[:-1], row, table)
+            for output in _ANSWERED_BY:
+                self.row_settings(path[:-1], row, table, output)
             for task in tasks:
-                own = self.params.tasks[task].sampler
-                self.answer_fits(row.model, row.sampler_of(task, own) if own else None)
+                if self.params.tasks[task].output == "generate":
+                    self.answer_fits(row.model, row.setting_of(task, self.params.tasks[task]))
         self.differences(name, table)
         self.figures(name, table)
 
-    def row_samplers(self, path: PathKey, row: TableRow, table: Table) -> None:
-        if row.sampler is not None:
-            self.known((*path, "sampler"), row.sampler, self.params.samplers, "sampler")
-            if is_causal(self.params, row.model):
-                raise self.document.error((*path, "sampler"), f"'{row.model}' is autoregressive; remove it")
-        for task, sampler in row.samplers.items():
-            place = (*path, "samplers", task)
+    def row_settings(self, path: PathKey, row: TableRow, table: Table, output: str) -> None:
+        """Refuse the samplers, or the estimates, of a row where they are not known or have nothing to answer."""
+        key = _ANSWERED_BY[output]
+        named: dict[tuple[str, ...], str] = {} if getattr(row, key) is None else {(key,): getattr(row, key)}
+        for task, name in getattr(row, f"{key}s").items():
+            place = (*path, f"{key}s", task)
             self.known(place, task, dict.fromkeys(table.tasks), "task of this table")
-            self.known(place, sampler, self.params.samplers, "sampler")
-            if self.params.tasks[task].sampler is None:
-                raise self.document.error(place, f"task '{task}' scores given choices: no sampler applies; remove it")
+            if (asked := self.params.tasks[task].output) != output:
+                raise self.document.error(place, f"task '{task}' is of output '{asked}': no {key} applies; remove it")
+            named[f"{key}s", task] = name
+        for inner, name in named.items():
+            self.known((*path, *inner), name, getattr(self.params, f"{key}s"), key)
             if is_causal(self.params, row.model):
-                raise self.document.error(
-                    place, f"'{row.model}' is autoregressive and answers greedily, so no sampler applies; remove it"
-                )
+                how = "answers greedily" if output == "generate" else "gives exact likelihoods"
+                problem = f"'{row.model}' is autoregressive and {how}, so no {key} applies; remove it"
+                raise self.document.error((*path, *inner), problem)
 
     def differences(self, name: str, table: Table) -> None:
-        models = {row.model for row in table.rows}
+        models, labels = [row.model for row in table.rows], [row.label for row in table.rows]
         for index, difference in enumerate(table.differs):
             path = ("tables", name, "differs", index)
-            for key, names, known in (("tasks", difference.tasks, table.tasks), ("models", difference.models, models)):
-                for place, one in enumerate(names):
+            for key, known in {"tasks": table.tasks, "models": models, "rows": labels}.items():
+                for place, one in enumerate(getattr(difference, key)):
                     self.known((*path, key, place), one, dict.fromkeys(known), f"{key[:-1]} of this table")
 
     def figures(self, name: str, table: Table) -> None:
@@ -242,33 +251,37 @@ class _Checker:
         known = published_names(self.root)
         if table.published is None or not known:
             return
-        self.known(("tables", name, "published"), table.published, known, "table of the published figures")
+        for one in listed(table.published):
+            self.known(("tables", name, "published"), one, known, "table of the published figures")
         benchmarks: dict[str, None] = {}
         for index, row in enumerate(table.rows):
-            path, figures = ("tables", name, "rows", index), row.published_in or table.published
-            self.known((*path, "published_in"), figures, known, "table of the published figures")
-            benchmarks |= dict.fromkeys(known[figures].benchmarks)
-            if row.published is not None:
-                self.known(
-                    (*path, "published"), row.published, dict.fromkeys(known[figures].models), f"model of '{figures}'"
-                )
-            if row.published_metric is not None:
-                metrics = dict.fromkeys(known[figures].metrics)
-                self.known((*path, "published_metric"), row.published_metric, metrics, f"metric of '{figures}'")
+            path, figures = ("tables", name, "rows", index), table.published_tables(row)
+            for one in figures:
+                self.known((*path, "published_in"), one, known, "table of the published figures")
+                benchmarks |= dict.fromkeys(known[one].benchmarks)
+            spoken = {
+                "published": known[figures[0]].models,
+                "published_source": known[figures[0]].sources,
+                "published_metric": [metric for one in figures for metric in known[one].metrics],
+            }
+            for key, there in spoken.items():
+                kind = key.removeprefix("published_").replace("published", "model")
+                for one in listed(getattr(row, key)):
+                    self.known((*path, key), one, dict.fromkeys(there), f"{kind} of '{', '.join(figures)}'")
         for task in table.tasks:
             benchmark = self.params.tasks[task].benchmark
             if benchmark is not None:
-                place = ("tasks", task, "benchmark")
-                self.known(place, benchmark, benchmarks, f"benchmark of '{table.published}'")
+                place, figures = ("tasks", task, "benchmark"), listed(table.published)
+                self.known(place, benchmark, benchmarks, f"benchmark of '{', '.join(figures)}'")
 
     def fitting(self, name: str, model: str) -> Iterator[str]:
         for index, task in enumerate(self.params.tables[name].tasks):
             self.known(("tables", name, "tasks", index), task, self.params.tasks, "task")
             yield task
 
-    def answer_fits(self, model: str, sampler: str | None) -> None:
+    def answer_fits(self, model: str, sampler: str) -> None:
         root = root_architecture(self.params, model)
-        if root is None or sampler is None:
+        if root is None:
             return
         length = self.params.samplers[sampler].canvas.max_new_tokens
         if length >= root.architecture.max_positions:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 PUBLISHED = Path("data/published/published.csv")
 """Published figures, from the project's root."""
-_KEYS = ("model", "benchmark", "metric")
+_KEYS = ("model", "benchmark", "metric", "source")
 
 
 class Names(NamedTuple):
@@ -18,6 +18,7 @@ class Names(NamedTuple):
     models: tuple[str, ...]
     benchmarks: tuple[str, ...]
     metrics: tuple[str, ...]
+    sources: tuple[str, ...]
 
 
 def published_names(root: str | Path) -> Mapping[str, Names]:

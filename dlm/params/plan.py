@@ -172,11 +172,9 @@ class Plan:
         self, row: TableRow, name: str, task: Task
     ) -> tuple[SamplerSettings | GreedySettings | None, LikelihoodSettings | ExactLikelihood | None, str]:
         """Return how answers are sampled or how likelihoods are found, and the name of that."""
-        causal = is_causal(self.params, row.model)
-        if task.sampler is None:
-            likelihood = self.params.likelihood
-            return (None, ExactLikelihood(), "exact") if causal else (None, likelihood, f"mc{likelihood.samples}")
-        chosen = row.sampler_of(name, task.sampler)
+        causal, chosen = is_causal(self.params, row.model), row.setting_of(name, task)
+        if task.output == "likelihood":
+            return (None, ExactLikelihood(), "exact") if causal else (None, self.params.likelihoods[chosen], chosen)
         sampler = self.params.samplers[chosen]
         if causal:
             greedy = GreedySettings(max_new_tokens=sampler.canvas.max_new_tokens)

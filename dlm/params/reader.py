@@ -2,7 +2,8 @@
 
 A params file may begin with ``extends: <scale>``: it is then laid over that other file, mapping by mapping; anything
 that is not a mapping replaces what was there. A file that is long is laid over parts of itself, ``extends:
-<scale>/<part>``, which lie in a folder of the scale's name and are no scales.
+[<scale>/<part>, …]``, each over those before it; they lie in a folder of the scale's name and are no scales. A file's
+own tables come before those that it extends.
 """
 
 from __future__ import annotations
@@ -69,18 +70,23 @@ def read_document(folder: Path, scale: str) -> Document:
 def _read(folder: Path, name: str, seen: tuple[str, ...]) -> Document:
     path, seen = folder / f"{name}.yaml", (*seen, name)
     document = _parse(path)
-    base_name = document.values.pop("extends", None)
-    if base_name is None:
-        return document
-    if not isinstance(base_name, str):
-        raise document.error(("extends",), f"expected the name of a scale, got {base_name!r}")
-    known = [*scales(folder), *_parts(folder)]
-    if base_name not in known:
-        raise document.error(("extends",), f"unknown scale '{base_name}'; {did_you_mean(base_name, known)}")
-    if base_name in seen:
-        raise document.error(("extends",), f"circular ({' -> '.join((*seen, base_name))}); remove one of them")
-    base = _read(folder, base_name, seen)
-    return Document(path, _merge(base.values, document.values), {**base.places, **document.places})
+    extended, known = document.values.pop("extends", []), [*scales(folder), *_parts(folder)]
+    values: dict[str, Any] = {}
+    places: dict[PathKey, tuple[Path, int]] = {}
+    for base_name in extended if isinstance(extended, list) else [extended]:
+        if not isinstance(base_name, str):
+            raise document.error(("extends",), f"expected the name of a scale, got {base_name!r}")
+        if base_name not in known:
+            raise document.error(("extends",), f"unknown scale '{base_name}'; {did_you_mean(base_name, known)}")
+        if base_name in seen:
+            raise document.error(("extends",), f"circular ({' -> '.join((*seen, base_name))}); remove one of them")
+        base = _read(folder, base_name, seen)
+        values, places = _merge(values, base.values), {**places, **base.places}
+    merged = _merge(values, document.values)
+    if isinstance(own := document.values.get("tables"), dict):
+        # A job answers what a table asks and none before it: what a file's own tables ask is not left to others.
+        merged["tables"] = {**{name: merged["tables"][name] for name in own}, **merged["tables"]}
+    return Document(path, merged, {**places, **document.places})
 
 
 def _parts(folder: Path) -> list[str]:

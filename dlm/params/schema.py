@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dlm.settings import (
     CheckpointSettings,
@@ -35,6 +35,8 @@ class Params:
     """True: the numbers test the pipeline only; tables say so in every row."""
     seed: int = 0
     """Seed of every training, sampling and estimate (>= 0)."""
+    limit: int | None = None
+    """Score at most so many documents of every task, the first ones (>= 1); None: as many as each task says."""
     sandbox: SandboxSettings | None = None
     """Limits of the programs that models write. Giving them, `sandbox: {}` for the defaults, allows tasks to run such
     programs, isolated; None: those tasks are planned, and refused when they are to be run."""
@@ -50,8 +52,8 @@ class Params:
     """Checkpoints by name."""
     samplers: dict[str, SamplerSettings] = field(default_factory=dict)
     """Decoding methods by name; the name stands in the tables' `setting` column."""
-    likelihood: LikelihoodSettings = field(default_factory=LikelihoodSettings)
-    """How likelihood tasks are estimated."""
+    likelihoods: dict[str, LikelihoodSettings] = field(default_factory=dict)
+    """Estimates of likelihoods by name; the name stands in the tables' `setting` column."""
     tasks: dict[str, Task] = field(default_factory=dict)
     """Benchmarks by name."""
     tables: dict[str, Table] = field(default_factory=dict)
@@ -61,6 +63,14 @@ class Params:
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
+        if self.limit is not None:
+            at_least("limit", self.limit, 1)
+            # Frozen, and whoever asks for a task asks here: so the tasks themselves say what is scored.
+            limited = {name: replace(task, limit=self._least(task)) for name, task in self.tasks.items()}
+            object.__setattr__(self, "tasks", limited)
+
+    def _least(self, task: Task) -> int | None:
+        return self.limit if task.limit is None or self.limit is None else min(task.limit, self.limit)
 
 
 def root_architecture(params: Params, checkpoint: str) -> Scratch | None:

@@ -18,8 +18,8 @@ def schema_text() -> str:
     for definition in [schema, *definitions.values()]:
         definition.pop("required", None)
     schema["properties"]["extends"] = {
-        "type": "string",
-        "description": "Scale whose params file this one is laid over.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        "description": "Scale or part of one that this file is laid over, or several, each laid over those before it.",
     }
     definitions["Params"] = {"description": "A params file."}
     return json.dumps(schema, indent=1, sort_keys=True) + "\n"

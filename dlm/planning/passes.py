@@ -7,6 +7,7 @@ pass is assumed.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from dlm.settings import (
     GreedySettings,
     GrowingCanvas,
     LikelihoodSettings,
+    OriginSelector,
+    RemaskingSelector,
     SamplerSettings,
     ThresholdSelector,
 )
@@ -51,6 +54,7 @@ class Work:
         return self.columns / max(self.passes, 1)
 
 
+@functools.cache
 def sampling_work(settings: SamplerSettings | GreedySettings, size: TaskSize, tokens_per_pass: float = 1.0) -> Work:
     """Return the work of sampling one answer.
 
@@ -76,6 +80,7 @@ def sampling_work(settings: SamplerSettings | GreedySettings, size: TaskSize, to
     return Work(passes, twice * computed, longest, twice * projected, longest)
 
 
+@functools.cache
 def likelihood_work(settings: LikelihoodSettings | ExactLikelihood, size: TaskSize, seed: int = 0) -> Work:
     """Return the work of scoring the choices of one document, all of one length.
 
@@ -112,7 +117,9 @@ def _block_passes(settings: SamplerSettings, block: int, number: int, tokens_per
     if isinstance(selector, ThresholdSelector | FactorSelector):
         passes = math.ceil(block / tokens_per_pass)
         return passes if selector.most_steps is None else min(passes, -(-selector.most_steps // canvas.blocks))
-    ones = torch.ones(_DRAWS, dtype=torch.int64)
+    by_chance = isinstance(selector, OriginSelector | RemaskingSelector) or getattr(selector, "stochastic", False)
+    rows = _DRAWS if by_chance else 1
+    ones = torch.ones(rows, dtype=torch.int64)
     rule = make_rule(
         selector,
         Block(
@@ -120,16 +127,16 @@ def _block_passes(settings: SamplerSettings, block: int, number: int, tokens_per
             size_B=ones * canvas.block,
             blocks_B=ones * canvas.blocks,
             block_B=ones * number,
-            stream_B=torch.arange(_DRAWS),
+            stream_B=torch.arange(rows),
             seed=0,
         ),
     )
-    open_BS = torch.ones(_DRAWS, block, dtype=torch.bool)
+    open_BS = torch.ones(rows, block, dtype=torch.bool)
     asked, step = 0, 0
     while True:
         going_B = ~rule.finished(step, open_BS)
         if not bool(going_B.any()):
-            return asked / _DRAWS
+            return asked / rows
         taken_back_BS = rule.reopen(step, ~open_BS)
         considered_BS = open_BS & going_B[:, None]
         commit_BS = rule.select(step, torch.zeros(open_BS.shape, dtype=torch.float64), considered_BS) & considered_BS

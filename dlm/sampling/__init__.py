@@ -1,6 +1,6 @@
 """``Sampler(model, settings).sample(prompts)``: one loop, its parts chosen by settings."""
 
-from dlm.sampling.asking import Prompt
+from dlm.sampling.asking import Prompt, begun
 from dlm.sampling.own import default_settings, plain_settings, read_settings
 from dlm.sampling.rules import Quota, Rule, rule_for
 from dlm.sampling.sampler import Sampler
@@ -26,6 +26,7 @@ __all__ = [
     "Sample",
     "Sampler",
     "State",
+    "begun",
     "default_settings",
     "even_counts",
     "first_stop",

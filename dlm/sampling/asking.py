@@ -41,9 +41,23 @@ def check_stop_texts(stop_texts: Sequence[Sequence[str]], prompts: int) -> None:
         raise SettingsError(f"stop_texts has {len(stop_texts)} lists for {prompts} prompts; give one for each")
 
 
-def read_prompt(model: Denoiser, canvas: FullCanvas | GrowingCanvas, index: int, prompt: Prompt) -> Row | str:
+def begun(model: Denoiser, settings: SamplerSettings, tokens: Sequence[int]) -> list[int]:
+    """Return a prompt with the beginning-of-sequence token before it, where the settings ask for it and none is there.
+
+    Raises:
+        SettingsError: the tokenizer has no such token.
+    """
+    if not settings.begin_token:
+        return list(tokens)
+    begin = model.tokenizer.bos_token_id
+    if begin is None:
+        raise SettingsError("begin_token: the tokenizer has no beginning-of-sequence token; remove it")
+    return [*([] if tokens and tokens[0] == begin else [begin]), *tokens]
+
+
+def read_prompt(model: Denoiser, settings: SamplerSettings, index: int, prompt: Prompt) -> Row | str:
     """Return the row of a prompt and its answer, or what is wrong with the prompt."""
-    tokens = _encode(model, prompt)
+    canvas, tokens = settings.canvas, begun(model, settings, _encode(model, prompt))
     answer, mask = canvas.max_new_tokens, model.mask_token_id
     room = model.max_positions - answer
     if not tokens:
@@ -85,8 +99,9 @@ def read_text(model: Denoiser, settings: SamplerSettings, index: int, text: Prom
             "infill needs a canvas of kind 'full'; a growing one (block diffusion) knows nothing of what follows a "
             "blank; choose another method, such as the preset 'mdlm'"
         )
-    if settings.stop is not None:
-        raise SettingsError("stop does not apply to infill, whose texts have an end; remove it")
+    for name in ("stop", "begin_token"):
+        if getattr(settings, name):
+            raise SettingsError(f"{name} does not apply to infill, whose texts have a beginning and an end; remove it")
     tokens = _encode(model, text)
     if len(tokens) > model.max_positions:
         return f"prompt {index} has {len(tokens)} tokens; the model has {model.max_positions} positions"

@@ -191,8 +191,7 @@ class Sampler:
         stop_texts: Sequence[Sequence[str]] | None = None,
     ) -> list[Row | str]:
         refuse_single(prompts)
-        canvas = self.settings.canvas
-        read = self._keyed([read_prompt(self.model, canvas, *each) for each in enumerate(prompts)], streams)
+        read = self._keyed([read_prompt(self.model, self.settings, *each) for each in enumerate(prompts)], streams)
         if stop_texts is None:
             return read
         check_stop_texts(stop_texts, len(read))

@@ -43,6 +43,8 @@ class Task:
     """Expected value of blind guessing (0 to 1); rows whose interval does not lie above it are marked. Of a loss, 0."""
     sampler: str | None = None
     """Name of the sampler under `samplers`; required where output is `generate`, absent otherwise."""
+    likelihood: str | None = None
+    """Name of the estimate under `likelihoods`; required where output is `likelihood`, absent otherwise."""
     response_prefix: str = ""
     """Text that every answer is made to begin with, such as the opening reasoning tag."""
     prefix_for: Literal["all", "tuned"] = "all"
@@ -68,31 +70,41 @@ class TableRow:
     """Name of the checkpoint under `checkpoints`."""
     label: str
     """Name in the rendered table."""
-    stage: Literal["before SFT", "after SFT", "baseline", "accelerated"] | None = None
+    stage: Literal["before SFT", "after SFT", "baseline", "accelerated", "variant"] | None = None
     """Which side of a comparison on the same documents the row stands on: `after SFT` is compared with the nearest row
-    above it `before SFT`, `accelerated` with the nearest `baseline`; None: it stands alone."""
+    above it `before SFT`, `accelerated` and `variant` (other settings) with the nearest `baseline`; None: it stands
+    alone."""
     sampler: str | None = None
     """Name of the sampler that answers all tasks of the row that generate, in place of theirs."""
     samplers: Mapping[str, str] = field(default_factory=dict)
     """By task: the sampler of this row for it, in place of the task's and of `sampler`."""
     seeds: int | None = None
     """Seeds with which the row answers each of its tasks (1 to 100), in place of theirs."""
+    likelihood: str | None = None
+    """Name of the estimate under `likelihoods` for all tasks of the row that score choices, in place of theirs."""
+    likelihoods: Mapping[str, str] = field(default_factory=dict)
+    """By task: the estimate of this row for it, in place of the task's and of `likelihood`."""
     chat: bool = True
     """Wrap prompts in the checkpoint's chat template."""
     published: str | None = None
     """Name of the model in the published figures."""
-    published_in: str | None = None
-    """Name of the published table of this row, where it is another one than the table's."""
-    published_metric: str | None = None
-    """Name of the published metric, where several are published of one model and benchmark (`accuracy +cache`)."""
+    published_in: str | tuple[str, ...] | None = None
+    """Names of the published tables of this row, as `published` of a table, where they are others than the table's."""
+    published_metric: str | tuple[str, ...] | None = None
+    """Names of the published metrics, where several are published of one model and benchmark (`accuracy +cache`): the
+    first is compared with, the others stand beside it; None: all."""
+    published_source: str | None = None
+    """Whose figure the row is compared with (`dllm`, `official`, …); None: the paper's own, else the authors'."""
 
     def __post_init__(self) -> None:
         if self.seeds is not None:
             between("seeds", self.seeds, 1, 100)
 
-    def sampler_of(self, task: str, otherwise: str) -> str:
-        """Return the name of the sampler that answers a task; ``otherwise``: the task's own."""
-        return self.samplers.get(task, self.sampler or otherwise)
+    def setting_of(self, name: str, task: Task) -> str:
+        """Return the name of the sampler, or of the estimate, with which the row answers the task called ``name``."""
+        generates = task.output == "generate"
+        by_task, own = (self.samplers, self.sampler) if generates else (self.likelihoods, self.likelihood)
+        return by_task.get(name, own or str(task.sampler if generates else task.likelihood))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +118,8 @@ class Difference:
     """Tasks of the table that it concerns; none named: all."""
     models: tuple[str, ...] = ()
     """Models of the table that it concerns; none named: all."""
+    rows: tuple[str, ...] = ()
+    """Rows of the table that it concerns, by their labels, where one model has several; none named: all."""
 
     def __post_init__(self) -> None:
         if not self.setting.strip() or len(self.setting) > 80 or ";" in self.setting or not self.setting.isprintable():
@@ -125,8 +139,9 @@ class Table:
     """Models, in the order of the paper."""
     tasks: tuple[str, ...]
     """Names under `tasks`, in the order of the columns."""
-    published: str | None = None
-    """Name of the table in the published figures; None: nothing to compare with."""
+    published: str | tuple[str, ...] | None = None
+    """Name of the table in the published figures, or several: the first is compared with, what the others say of the
+    same models and benchmarks stands beside it; None: nothing to compare with."""
     differs: tuple[Difference, ...] = ()
     """Settings that are known not to be the published ones; the verdicts of what they concern name them."""
 
@@ -141,10 +156,21 @@ class Table:
         if self.differs and self.published is None:
             raise SettingsError("differs has nothing to differ from; name the published table, or remove it")
 
-    def differences(self, model: str, task: str) -> tuple[str, ...]:
-        """Return the settings in which one model's figure for one task is known not to be as published."""
+    def differences(self, row: TableRow, task: str) -> tuple[str, ...]:
+        """Return the settings in which one row's figure for one task is known not to be as published."""
         return tuple(
             difference.setting
             for difference in self.differs
-            if model in (difference.models or (model,)) and task in (difference.tasks or (task,))
+            if row.model in (difference.models or (row.model,))
+            and row.label in (difference.rows or (row.label,))
+            and task in (difference.tasks or (task,))
         )
+
+    def published_tables(self, row: TableRow) -> tuple[str, ...]:
+        """Return the published tables of one row, that which it is compared with first."""
+        return listed(row.published_in or self.published)
+
+
+def listed(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return what a field names that may name one thing, several or none."""
+    return (value,) if isinstance(value, str) else value or ()

@@ -138,8 +138,15 @@ class HubCheckpoint:
     """Branch, tag or commit."""
     autoregressive: bool = False
     """True: kept as it is, an autoregressive model to start from or to compare with."""
+    block_size: int | None = None
+    """Of a model trained by block diffusion whose files do not say so: the block size of its training (>= 1, tokens).
+    None: as the files say, or masked diffusion of whole texts."""
 
     def __post_init__(self) -> None:
+        if self.block_size is not None:
+            at_least("block_size", self.block_size, 1)
+            if self.autoregressive:
+                raise SettingsError("block_size does not apply to an autoregressive model; remove it")
         if self.repository.count("/") != 1:
             raise SettingsError(f"repository must read 'organisation/name', got '{self.repository}'")
 

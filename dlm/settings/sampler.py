@@ -50,6 +50,9 @@ class SamplerSettings:
     """Which of the ranked proposals a step commits."""
     stop: EndOfText | None = None
     """When an answer is done before its length; None: never."""
+    begin_token: bool = False
+    """Put the tokenizer's beginning-of-sequence token before every prompt that does not begin with it, as Dream's own
+    evaluation does when it generates (DreamLM/Dream, `add_bos_token`)."""
 
     def __post_init__(self) -> None:
         at_least("score_temperature", self.score_temperature, 0)

@@ -12,7 +12,9 @@ ANSWER = {"output": "generate", "metric": "exact_match", "sampler": "blocks"}
 TASKS = {
     "words": Task(title="Word problems", lm_eval="dlm_words", benchmark="GSM8K", **ANSWER),
     "sudoku": Task(title="Sudoku", lm_eval="dlm_sudoku", benchmark="Sudoku", **ANSWER),
-    "choice": Task(title="Choice", lm_eval="dlm_choice", output="likelihood", metric="acc", chance=0.25),
+    "choice": Task(
+        title="Choice", lm_eval="dlm_choice", output="likelihood", likelihood="mc16", metric="acc", chance=0.25
+    ),
 }
 SETTINGS = {"words": "blocks", "sudoku": "blocks", "choice": "mc16"}
 

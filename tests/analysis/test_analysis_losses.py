@@ -127,7 +127,7 @@ def test_published_perplexities_are_joined_by_the_metrics_name():
     common = {"table": "paper", "model": "P", "benchmark": "Wiki", "source": "official", "note": ""}
     figures = [Figure(metric="score", value=0.5, **common), Figure(metric="word_perplexity", value=9.0, **common)]
     result = table(Published(figures))
-    assert [line.figure and line.figure.value for line in result.results] == [None, 9.0, None, None]
+    assert [line.published.figure and line.published.figure.value for line in result.results] == [None, 9.0, None, None]
     assert "published 9: " in markdown(result)
 
 

@@ -74,6 +74,24 @@ def test_several_metrics_need_a_choice(shipped: Published, tmp_path: Path):
         found.lookup("t", "m", "b")
 
 
+def test_all_that_is_published_of_a_cell(tmp_path: Path):
+    rows = [
+        "t,m,b,score,official,40,theirs", "t,m,b,score,dllm,41.5,ours", "t,m,b,tokens_per_s,dllm,8,",
+        "old,m,b,score,dllm,39,", "old,m,b,other,dllm,1,", "else,m,b,score,dllm,2,",
+    ]  # fmt: skip
+    found = Published.load(write(tmp_path, *rows))
+    figure, beside = found.join(("t", "old"), "m", "b")
+    assert figure is not None and (figure.value, figure.source) == (0.415, "dllm")
+    assert [(f.table, f.metric, f.value) for f in beside] == [
+        ("t", "tokens_per_s", 8.0), ("t", "score", 0.4), ("old", "score", 0.39), ("old", "other", 1.0),
+    ]  # fmt: skip
+    figure, beside = found.join(("t", "old"), "m", "b", metrics=("score",), source="official")
+    assert figure is not None and figure.value == 0.4 and [f.value for f in beside] == [0.415, 0.39]
+    # A source that says nothing is not replaced by another, nor the first table by the second.
+    assert found.join(("old", "t"), "m", "b", metrics=("score",), source="official")[0] is None
+    assert found.join(("t",), "m", "c") == (None, ())
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -15,6 +15,7 @@ from analysis_examples import SETTINGS, TASKS, asked, cell, pair_scores, pair_ta
 
 from dlm.analysis import Published, build_table, write_files
 from dlm.analysis.command import write_table
+from dlm.analysis.published import Figure
 from dlm.analysis.render import COLUMNS, csv_text, lineage, markdown
 from dlm.analysis.tables import Asked
 from dlm.errors import DataError, SettingsError
@@ -36,7 +37,7 @@ GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[2]
 REFERRED_TO: dict[str, Any] = {
     "tasks": TASKS,
-    "likelihood": LikelihoodSettings(samples=16),
+    "likelihoods": {"mc16": LikelihoodSettings(samples=16)},
     "samplers": {"blocks": SamplerSettings(canvas=FullCanvas(max_new_tokens=8), selector=EvenSelector(steps=8))},
     "checkpoints": {name: HubCheckpoint(repository="a/b", revision="main") for name in ("base", "base-sft")},
 }
@@ -128,6 +129,39 @@ def test_published_joins_only_where_the_table_says_so(published: Published):
         "not published",
     ]
     assert (rows[3]["published_source"], rows[3]["delta"]) == ("dllm", "-0.096200")
+
+
+def test_what_else_is_published_stands_beside():
+    rows = [("t", "official", 0.6), ("t", "dllm", 0.62), ("old", "dllm", 0.7)]
+    figures = [
+        Figure(table=table, model="M", benchmark="GSM8K", metric="score", source=source, value=value, note=source * 2)
+        for table, source, value in rows
+    ]
+    speed = replace(figures[1], metric="tokens_per_s", value=8.1)
+    table = replace(pair_table(), published=("t", "old"))
+    same = [replace(row, published="M", stage="baseline") for row in table.rows]
+    theirs = replace(same[1], published_source="official", stage="variant")
+    result = build(replace(table, rows=(same[0], theirs)), published=Published([*figures, speed]))
+    ours, official = (row for row in lines(csv_text(result)) if row["task"] == "words")
+    assert (ours["published"], ours["published_source"]) == ("0.620000", "dllm")
+    assert (official["published"], official["published_source"]) == ("0.600000", "official")
+    text = markdown(result)
+    assert "<br><sub>also 60.0 (official), 70.0 (old)</sub>" in text
+    assert "<br><sub>also 62.0 (dllm), 70.0 (dllm, old)</sub>" in text
+    assert "beside the published numbers of `t`, `old`." in text and "## Changes by settings" in text
+    told = lineage(result, code=CODE)["rows"][0]
+    assert (told["published"]["value"], told["published"]["note"]) == (0.62, "dllmdllm")
+    assert [(f["metric"], f["value"]) for f in told["published_beside"]] == [
+        ("tokens_per_s", 8.1), ("score", 0.6), ("score", 0.7),
+    ]  # fmt: skip
+
+
+def test_settings_that_differ_are_named_by_row(published: Published):
+    label = pair_table().rows[0].label
+    differs = (Difference(setting="no tag", rows=(label,), tasks=("words",)),)
+    result = build(replace(pair_table(published=True), differs=differs), published=published)
+    verdicts = [row["verdict"] for row in lines(csv_text(result))]
+    assert [verdict for verdict in verdicts if "no tag" in verdict] == [verdicts[0]]
 
 
 def test_settings_that_differ_are_named(published: Published):

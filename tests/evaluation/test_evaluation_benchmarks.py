@@ -204,6 +204,14 @@ def test_mmlu_asks_for_a_letter(choices):
         assert evaluate(choices, one, CannedLM(lambda _, answer=answer: answer))[2].value == value
 
 
+def test_mmlu_of_llada_names_the_subject(choices):
+    one = task("dlm_mmlu_generative_subject", "mmlu", filter="letter")
+    asked = "A question about sums. Answer with A, B, C or D.\n\nWhat is 2 + 2?\nA. 3\nB. 4\nC. 5\nD. 6\nAnswer:"
+    assert asked_here(choices, one)[0][0] == asked
+    for answer, value in ((" B", 1.0), ("b.", 1.0), ("B \nA", 1.0), ("B. 4", 0.0), ("A", 0.0), ("", 0.0)):
+        assert evaluate(choices, one, CannedLM(lambda _, answer=answer: answer))[2].value == value
+
+
 def test_math_is_read_by_what_it_equals(choices):
     one = task("dlm_minerva_math", "math", metric="math_verify", num_fewshot=4)
     prompt = asked_here(choices, one)[0][0]

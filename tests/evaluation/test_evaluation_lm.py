@@ -29,7 +29,7 @@ from dlm.evaluation.lm import DiffusionLM
 from dlm.evaluation.request import requests_of
 from dlm.likelihood import Answer, windows
 from dlm.models import Denoiser
-from dlm.sampling import Sampler
+from dlm.sampling import Sampler, begun
 from dlm.settings import DreamMasks, ExecutionSettings, LikelihoodSettings
 
 PROMPTS = ["one", "a much longer prompt than the others", "three", "x", "yy"]
@@ -210,6 +210,19 @@ def test_what_dreams_rule_puts_around_an_answer(denoiser):
     with pytest.raises(SettingsError, match="an answer of 3 exceed the model's 128"):
         lm.loglikelihood(choose(("p" * 125, "ab")))
     assert len(lm.loglikelihood_rolling(texts("p" * 200))) == 1
+
+
+def test_what_a_sampler_puts_before_a_prompt():
+    denoiser, settings = tiny_denoiser(), dataclasses.replace(WARM, begin_token=True)
+    with pytest.raises(SettingsError, match="begin_token: the tokenizer has no beginning-of-sequence token"):
+        model(denoiser, sampler=settings).generate_until(generate(["ask"]))
+    denoiser.tokenizer.bos_token = "!"
+    begin = denoiser.tokenizer.bos_token_id
+    given, plain = (model(denoiser, sampler=each).generate_until(generate(["!ask"])) for each in (settings, WARM))
+    assert given == plain, "a prompt that begins so is left alone"
+    assert begun(denoiser, settings, [7]) == [begin, 7] and begun(denoiser, WARM, [7]) == [7]
+    with pytest.raises(SettingsError, match="a prompt of 121 tokens and an answer of 8 exceed the model's 128"):
+        model(denoiser, sampler=settings).generate_until(generate(["p" * 120]))
 
 
 def test_an_encoders_own_tokens_stand_before_and_behind(denoiser):

@@ -327,7 +327,7 @@ def test_the_generators_own_answers_are_right(name, tmp_path):
     ("output", "shots", "changes", "message"),
     [
         ("generate_until", 0, {"num_fewshot": 2}, "lm-eval's 'stock' takes no shots; set num_fewshot: 0"),
-        ("loglikelihood", None, {"metric": "acc"}, "greedy decoder .* set likelihood.greedy to one_step"),
+        ("loglikelihood", None, {"metric": "acc"}, "greedy decoder .* set greedy of 'short' to one_step"),
     ],
 )
 def test_what_lm_eval_would_ignore_or_answer_wrongly_is_refused(output, shots, changes, message):

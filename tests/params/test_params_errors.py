@@ -64,25 +64,43 @@ def test_unknown_key_names_the_nearest_and_the_line(project: Path) -> None:
             "published: LLaDA-8B-Bass}",
             "rows[2].published: no model of 'paper_table1_s1k' is named 'LLaDA-8B-Bass'; did you mean 'LLaDA-8B-Base'?",
         ),
+        (
+            "published_metric: accuracy_len128",
+            "published_metric: accuracy_len12",
+            "no metric of 'd1_baseline_released_generations' is named 'accuracy_len12'; did you mean 'accuracy_",
+        ),
+        (
+            "published_in: d1_best_length",
+            "published_source: dlm\n        published_in: d1_best_length",
+            "published_source: no source of 'd1_best_length' is named 'dlm'",
+        ),
+        (
+            "rows: [LLaDA-8B-Instruct (256)]",
+            "rows: [LLaDA-8B-Instruct (255)]",
+            "rows[0]: no row of this table is named 'LLaDA-8B-Instruct (255)'; did you mean",
+        ),
     ],
 )
 def test_what_nothing_is_published_under(project: Path, repository: Path, old: str, new: str, message: str) -> None:
     shutil.copytree(repository / "data" / "published", project / "data" / "published")
-    line = edit(project, old, new, "paper")
-    assert f"paper.yaml:{line}: " in (told := refusal(project, "paper")) and message in told
+    line = edit(project, old, new, "paper/finetuning")
+    assert f"finetuning.yaml:{line}: " in (told := refusal(project, "paper")) and message in told
 
 
 def test_a_benchmark_that_is_not_published(project: Path, repository: Path) -> None:
     shutil.copytree(repository / "data" / "published", project / "data" / "published")
-    line = edit(project, "benchmark: ", "benchmark: No", "paper")
+    line = edit(project, "benchmark: ", "benchmark: No", "paper/finetuning")
     told = refusal(project, "paper")
-    assert f"paper.yaml:{line}: " in told and ".benchmark: no benchmark of '" in told
+    assert f"finetuning.yaml:{line}: " in told and ".benchmark: no benchmark of '" in told
 
 
 def test_a_copy_of_a_test_set_that_is_not_there(project: Path) -> None:
-    line = edit(project, "    kind: file\n", "    kind: file\n    path: copies/none.jsonl\n", "paper") + 1
+    line = edit(project, "    kind: file\n", "    kind: file\n    path: copies/none.jsonl\n", "paper/finetuning") + 1
     told = refusal(project, "paper")
-    assert f"paper.yaml:{line}: " in told and "path: no such file: copies/none.jsonl; correct it, or remove it" in told
+    assert (
+        f"finetuning.yaml:{line}: " in told
+        and "path: no such file: copies/none.jsonl; correct it, or remove it" in told
+    )
 
 
 def test_unknown_key_at_the_top(project: Path) -> None:
@@ -135,9 +153,10 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("seed: 0", "extends: tiny", "extends: circular (tiny -> tiny); remove one of them"),
         ("seed: 0", "extends: mikro", "extends: unknown scale 'mikro'; did you mean 'micro'?"),
         ("seed: 0", "extends: ../params/micro", "extends: unknown scale '../params/micro'; known: micro, paper,"),
-        ("seed: 0", "extends: [micro]", "extends: expected the name of a scale, got ['micro']"),
-        ("likelihood: {samples: 8}", "likelihood: [8]", "likelihood: expected a mapping (LikelihoodSettings), got [8]"),
-        ("likelihood: {samples: 8}", "likelihood:", "likelihood: expected a mapping (LikelihoodSettings), got nothing"),
+        ("seed: 0", "extends: [{a: micro}]", "extends: expected the name of a scale, got {'a': 'micro'}"),
+        ("seed: 0", "extends: [paper/sizes, mikro]", "extends: unknown scale 'mikro'; did you mean 'micro'?"),
+        ("  mc8: {samples: 8}", "  mc8: [8]", "likelihoods.mc8: expected a mapping (LikelihoodSettings), got [8]"),
+        ("  mc8: {samples: 8}", "  mc8:", "likelihoods.mc8: expected a mapping (LikelihoodSettings), got nothing"),
         ("  table1:", "  ../../table1:", "tables.../../table1: not a name; begin with a letter or a digit"),
         ("  table1:", "  my table:", "tables.my table: not a name"),
         ("  table1:", "  '':", "not a name"),
@@ -159,7 +178,7 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("max_length: 96", "max_length: 960", "exceeds the 128 positions"),
         ("heads: 4", "heads: 5", "heads 5 does not divide hidden_size 96"),
         ("rows: {word_problems: ", "rows: {word_problem: ", "did you mean 'word_problems'?"),
-        ("likelihood: {", "likelihood: {smaples: 3, ", "likelihood.smaples: unknown key; did you mean 'samples'?"),
+        ("mc8: {", "mc8: {smaples: 3, ", "likelihoods.mc8.smaples: unknown key; did you mean 'samples'?"),
         ('operators: "+-"', 'operators: "+^"', "operators must be some of '+-*/', got '+^'"),
         ("seed: 0", "seed: -1", "seed must be at least 0, got -1"),
         ("device: cpu", "device: tpu", "device must be auto, cpu, mps, cuda or cuda:<number>, got 'tpu'"),
@@ -171,8 +190,20 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("start: dream-opened", "start: dream-parent", "the network's attention is causal"),
         ("recipe: pretrain_mdlm", "recipe: pretrain_ar", "the network's attention is bidirectional"),
         ("{model: dream-base, ", "{samplers: {sudoku: own2}, model: dream-base, ", "no sampler is named 'own2'"),
+        ("{model: dream-base, ", "{likelihood: mc9, model: dream-base, ", "likelihood: no likelihood is named 'mc9'"),
+        (
+            "{model: dream-base, ",
+            "{likelihoods: {sudoku: mc8}, model: dream-base, ",
+            "of output 'generate': no likelihood",
+        ),
+        ("{model: dream-base, ", "{likelihood: mc8, model: dream-parent, ", "gives exact likelihoods"),
+        ("    likelihood: mc8\n", "", "missing key 'likelihood'; a task whose output is 'likelihood' needs one"),
         ("{model: dream-base, ", "{samplers: {sudoko: own}, model: dream-base, ", "did you mean 'sudoku'"),
-        ("{model: dream-base, ", "{samplers: {number_choice: own}, model: dream-base, ", "scores given choices"),
+        (
+            "{model: dream-base, ",
+            "{samplers: {number_choice: own}, model: dream-base, ",
+            "of output 'likelihood': no sampler applies",
+        ),
         ("{model: dream-base, ", "{samplers: {sudoku: own}, model: dream-parent, ", "answers greedily"),
         ("model_type: llama", "model_type: gpt2", "rope_theta does not apply to gpt2"),
         ("model_type: qwen2, kv_heads: 2", "model_type: modernbert", "is an encoder"),
@@ -224,10 +255,10 @@ def test_refusals(project: Path, old: str, new: str, expected: str) -> None:
     ],
 )
 def test_refusals_of_differences(project: Path, old: str, new: str, expected: str) -> None:
-    edit(project, old, new, "paper")
+    edit(project, old, new, "paper/finetuning")
     message = refusal(project, "paper")
     assert expected in message
-    assert "paper.yaml:" in message
+    assert "finetuning.yaml:" in message
 
 
 def test_missing_key(project: Path) -> None:
@@ -240,11 +271,20 @@ def test_steps_and_epochs_exclude_each_other(project: Path) -> None:
     assert "give either steps or epochs" in refusal(project)
 
 
+def test_a_limit_of_the_scale_is_one_of_every_task(project: Path) -> None:
+    mine = project / "params" / "mine.yaml"
+    mine.write_text("extends: [tiny]\nlimit: 20\ntasks: {sudoku: {limit: 5}}\n")
+    limits = {name: task.limit for name, task in load_params("mine", project).tasks.items()}
+    assert limits.pop("sudoku") == 5 and set(limits.values()) == {20}
+    mine.write_text("extends: tiny\nlimit: 0\n")
+    assert "mine.yaml:2: limit: limit must be at least 1, got 0" in refusal(project, "mine")
+
+
 def test_extended_scale_blames_the_file_that_wrote_the_key(project: Path) -> None:
-    edit(project, "likelihood: {samples: 4}", "likelihood: {samples: 0}", "micro")
+    edit(project, "mc8: {samples: 4}", "mc8: {samples: 0}", "micro")
     assert "micro.yaml" in refusal(project, "micro")
-    edit(project, "likelihood: {samples: 0}", "", "micro")
-    edit(project, "likelihood: {samples: ", "likelihood: {samples: none")
+    edit(project, "mc8: {samples: 0}", "mc8: {}", "micro")
+    edit(project, "mc8: {samples: ", "mc8: {samples: none")
     assert "tiny.yaml" in refusal(project, "micro")
 
 
@@ -288,12 +328,8 @@ def test_extended_scale_blames_the_file_that_wrote_the_key(project: Path) -> Non
         ),
         ("format: messages", "format: mesages", "data.tulu3.format: unknown 'mesages'; did you mean 'messages'?"),
         ("streaming: true\n    rows: 1500000", "streaming: true", "data.openwebtext.streaming: streaming reads on for"),
-        ("extends: paper/sizes", "extends: paper/size", "extends: unknown scale 'paper/size'; did you mean"),
-        (
-            "extends: paper/sizes",
-            "extends: paper",
-            "extends: circular (paper -> paper/benchmarks -> paper/training -> paper); remove one",
-        ),
+        ("\ndata:\n", "\nextends: paper/size\ndata:\n", "extends: unknown scale 'paper/size'; did you mean"),
+        ("\ndata:\n", "\nextends: paper\ndata:\n", "extends: circular (paper -> paper/training -> paper); remove one"),
     ],
 )
 def test_what_is_wrong_in_a_part_is_named_there(project: Path, old: str, new: str, message: str) -> None:

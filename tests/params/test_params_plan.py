@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,8 @@ def test_the_rows_of_the_papers_tables_are_published_and_baselines_answer_by_the
     for row in entry.rows:
         for task in entry.tasks:
             benchmark = paper.params.tasks[task].benchmark
-            assert published.find(str(entry.published), str(row.published), str(benchmark)), (row.published, benchmark)
+            tables = entry.published_tables(row)
+            assert published.join(tables, str(row.published), str(benchmark)).figure, (row.published, benchmark)
     settings = {row.model: {paper.cell(row, task).setting for task in entry.tasks} for row in entry.rows}
     assert sum(found <= {"exact", "greedy256", "greedy3"} for found in settings.values()) == baselines
     if table == "table3":
@@ -147,6 +149,17 @@ def test_a_table_needs_no_cells_of_another(plan: Plan) -> None:
     assert both.products("table1")["scores"] == plan.products("table1")["scores"]
 
 
+def test_the_tables_of_ones_own_file_need_no_others_cells(tmp_path: Path) -> None:
+    shutil.copytree(PAPER / "params", tmp_path / "params")
+    row = "{model: llada-instruct, label: LLaDA}"
+    mine = f"extends: paper\ntitle: mine\ntables: {{row: {{title: a row, tasks: [gsm8k_cot_5], rows: [{row}]}}}}\n"
+    (tmp_path / "params" / "mine.yaml").write_text(mine)
+    plan = load_plan("mine", tmp_path)
+    assert plan.products("row")["data"] == ["gsm8k"]
+    assert [cell.task for cell in plan.bundle("llada-instruct/1")] == ["gsm8k_cot_5"]
+    assert "llada-instruct/1" in plan.products("llada_instruct")["scores"]
+
+
 def test_a_bundle_that_there_is_not_is_refused(plan: Plan) -> None:
     with pytest.raises(SettingsError, match=r"'llada-base' has no bundle '3': its tables' cells fill 2"):
         bundled(plan, 3).bundle("llada-base/3")
@@ -194,10 +207,11 @@ def test_a_difference_that_is_named_makes_the_table_again_and_nothing_else(plan:
 def test_the_papers_table_names_what_is_not_as_published() -> None:
     table = load_plan("paper", Path(__file__).resolve().parents[2]).params.tables["table1"]
     size, tag = "500 problems, published 257", "no reasoning tag, published with one"
-    assert table.differences("llada-base", "gsm8k") == ()
-    assert table.differences("llada-base", "mbpp") == (size,)
-    assert table.differences("llada-base", "humaneval") == ()
-    assert table.differences("dream-instruct-sft", "mbpp") == (size, tag)
+    rows = {row.model: row for row in table.rows}
+    assert table.differences(rows["llada-base"], "gsm8k") == ()
+    assert table.differences(rows["llada-base"], "mbpp") == (size,)
+    assert table.differences(rows["llada-base"], "humaneval") == ()
+    assert table.differences(rows["dream-instruct-sft"], "mbpp") == (size, tag)
 
 
 def test_what_models_write_is_run_only_where_the_params_say_so(plan: Plan) -> None:

@@ -14,7 +14,7 @@ from doubles import small_architecture, small_denoiser, word_tokenizer
 from dlm.errors import SettingsError
 from dlm.likelihood import Answer, estimate
 from dlm.models import make_denoiser
-from dlm.params import load_plan
+from dlm.params import Plan, load_params, load_plan
 from dlm.planning import find_gpu, likelihood_work, sampling_work, table_cost
 from dlm.planning.networks import sizes
 from dlm.sampling import Sampler
@@ -30,6 +30,7 @@ from dlm.settings import (
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT = [5, 6, 7, 8, 9]
+PAPERS = load_params("paper", ROOT).tables
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +122,27 @@ def test_a_table_of_the_paper_is_reckoned_from_the_params_alone() -> None:
     assert h100.jobs["tables"] == 1
     a100 = table_cost(plan, "table1", find_gpu("A100-80GB"))
     assert a100.hours == pytest.approx(h100.hours * 989 / 312, rel=0.05)  # nothing here waits for memory
+
+
+@pytest.fixture(scope="module")
+def paper() -> Plan:
+    return load_plan("paper", ROOT)
+
+
+@pytest.mark.parametrize("table", PAPERS)
+def test_every_table_of_the_paper_scale_is_planned_and_reckoned(paper: Plan, table: str) -> None:
+    cost = table_cost(paper, table, find_gpu("H100"))
+    assert not cost.unknown and all(line.hours > 0 and line.memory > 0 for line in cost.costs)
+    models = {line.checkpoint for line in cost.costs if line.step == "sample"}
+    assert models == set(paper.table_models(table))
+    assert {name.partition("/")[0] for name in paper.products(table)["responses"]} == models
+
+
+def test_a_table_of_the_paper_scale_is_told() -> None:
+    command = [sys.executable, "-m", "dlm", "plan", "llada_base", "--scale", "paper", "--gpu", "A100-80GB"]
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "llada_base at scale paper, on one A100-80GB" in text and "llada_mc32_cfg0.5" in text
+    assert "not reckoned" not in text
 
 
 def test_an_unknown_size_is_named() -> None:

@@ -95,6 +95,7 @@ def test_texts_that_cannot_be_infilled(text: list[int], message: str) -> None:
     [
         (preset("bd3lm", max_new_tokens=6), "infill needs a canvas of kind 'full'"),
         (preset("llada", max_new_tokens=6, stop=EndOfText()), "stop does not apply to infill"),
+        (preset("llada", max_new_tokens=6, begin_token=True), "begin_token does not apply to infill"),
     ],
 )
 def test_settings_that_do_not_infill(settings: SamplerSettings, message: str) -> None:

@@ -68,7 +68,7 @@ def test_a_copy_that_was_edited_is_published_over(project: Path) -> None:
 def test_another_scale_and_back(project: Path) -> None:
     right = published(project)
     params = project / "params"
-    (params / "other.yaml").write_text("extends: micro\ntitle: another\nlikelihood: {samples: 2}\n")
+    (params / "other.yaml").write_text("extends: micro\ntitle: another\nlikelihoods: {mc8: {samples: 2}}\n")
     assert make(project, "--config", "scale=other").returncode == 0
     assert b",other," in published(project) and b",micro," not in published(project)
     assert make(project, "--config", "scale=micro").returncode == 0
