@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ def plan_without_torch(project: Path, repository: Path, scale: str, *tables: str
     blocked = project / "blocked"
     blocked.mkdir()
     (blocked / "torch.py").write_text("raise ImportError('a plan must not import torch')\n")
-    began = time.monotonic()
+    before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     environment = {**os.environ, "PYTHONPATH": f"{blocked}{os.pathsep}{repository}"}
     targets = [f"results/tables/{table}.csv" for table in tables]
     done = subprocess.run(
@@ -39,7 +39,8 @@ def plan_without_torch(project: Path, repository: Path, scale: str, *tables: str
         cwd=project, capture_output=True, text=True, timeout=120, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 20
+    # Seconds of the processor: those of the clock are others' too on a machine that is busy.
+    assert sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before < 12
     return done.stdout + done.stderr
 
 
