@@ -2,8 +2,9 @@
 
     python benchmarks/two_processes.py
 
-Each objective trains by `dlm train`: in one process, in two under DDP, in two under FSDP2 (launch/*.yaml). Compared are
-the losses of every record of the curves, and the weights at the end.
+Each objective trains by `dlm train`: in one process, an update in one pass; in two under DDP and in two under FSDP2
+(launch/*.yaml), in micro-batches where the recipe has them. Compared are the losses of every record of the curves,
+those of held-out rows among them, and the weights at the end.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from training_project import checkpoint, command, curves, make_project, run  # n
 
 RECIPES: dict[str, dict[str, Any]] = {
     "mdlm": {"objective": {"kind": "mdlm"}},
+    "mdlm, in micro-batches": {"objective": {"kind": "mdlm"}, "micro_batch_size": 2},
     "mdlm, normalised by sequence": {
         "objective": {"kind": "mdlm"}, "normalisation": "sequence", "filler": "ignore", "micro_batch_size": 2,
     },
@@ -53,8 +55,8 @@ def main() -> None:
     for name, recipe in RECIPES.items():
         with tempfile.TemporaryDirectory() as folder:
             projects = {
-                kind: make_project(Path(folder) / kind, ROOT, steps=STEPS, evaluations=5, **recipe)
-                for kind in ("one", "ddp", "fsdp2")
+                kind: make_project(Path(folder) / kind, ROOT, steps=STEPS, evaluations=5, **{**recipe, **layout})
+                for kind, layout in (("one", {"micro_batch_size": None}), ("ddp", {}), ("fsdp2", {}))
             }
             run(projects["one"], command(1))
             run(projects["ddp"], command(2, "torchrun"))

@@ -53,6 +53,7 @@ def atomic_open(path: str | Path) -> Iterator[BinaryIO]:
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        sync_directory(path.parent)
     except OSError as error:
         if is_no_room(error):
             raise no_room(path, error) from error
@@ -66,7 +67,11 @@ def atomic_open(path: str | Path) -> Iterator[BinaryIO]:
 def replacing_folder(folder: str | Path) -> Iterator[Path]:
     """Yield an empty folder beside ``folder`` to fill; put it in its place on success, remove it on failure.
 
-    A kill leaves ``folder`` as it was or absent, never in part; what else it leaves is removed by the next call.
+    A kill leaves ``folder`` as it was or absent, never in part; what else it leaves is removed by the next call. When
+    this returns, the folder is on the disk: what it was made from may be deleted.
+
+    Raises:
+        SetupError: the disk is full.
     """
     folder = Path(folder)
     part, old = (folder.with_name(f".{folder.name}.{role}") for role in ("part", "old"))
@@ -75,12 +80,24 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
+        _put_in_place(part, folder, old)
     finally:
         for left in (part, old):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _put_in_place(part: Path, folder: Path, old: Path) -> None:
+    """Bring ``part`` onto the disk and rename it to ``folder``, what stood there to ``old``."""
+    try:
+        sync_folder(part)
+    except OSError as error:  # some file systems tell of a full disk only now
+        if is_no_room(error):
+            raise no_room(folder, error) from error
+        raise
+    if folder.exists():
+        folder.rename(old)
+    part.rename(folder)
+    sync_directory(folder.parent)
 
 
 @contextlib.contextmanager
@@ -239,22 +256,32 @@ def is_made_from(folder: str | Path, made_from: Mapping[str, Any], *, aside: Col
 
 
 def sync_folder(folder: str | Path) -> dict[str, int]:
-    """Bring every file below ``folder`` onto the disk, so that a power cut keeps it; return the files' sizes, in bytes.
+    """Bring a folder and all below it onto the disk, so that a power cut keeps it; return the files' sizes, in bytes.
 
     Raises:
         OSError: a file cannot be written out.
     """
     folder = Path(folder)
     sizes = {}
-    for path in sorted(folder.rglob("*")):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    for path in (folder, *sorted(folder.rglob("*"))):
+        _sync(path)
         if path.is_file():
             sizes[str(path.relative_to(folder))] = path.stat().st_size
     return sizes
+
+
+def sync_directory(folder: Path) -> None:
+    """Bring the names in a folder onto the disk: after a rename, which a power cut could undo."""
+    with contextlib.suppress(OSError):  # some file systems of networks cannot, and keep names by themselves
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _check_file(path: Path, entry: Mapping[str, Any], fault: type[Exception]) -> None:

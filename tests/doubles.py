@@ -53,6 +53,25 @@ def small_denoiser(
     return made.eval()
 
 
+def small_encoder(model_type: str, seed: int = 0, **changes: Any) -> Denoiser:
+    """A BERT or RoBERTa with random weights and the dropout of the published ones, 0.1; it reads 64 tokens."""
+    import torch
+    import transformers
+
+    tokenizer = word_tokenizer()
+    prefix = {"bert": "Bert", "roberta": "Roberta"}[model_type]
+    sizes = {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+        "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id,
+        "max_position_embeddings": 64 + (tokenizer.pad_token_id + 1 if model_type == "roberta" else 0),
+    }  # fmt: skip
+    config = getattr(transformers, f"{prefix}Config")(**{**sizes, **changes})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = getattr(transformers, f"{prefix}ForMaskedLM")(config)
+    return Denoiser(model, tokenizer, Conventions(mask_token_id=1, shift=False, objective="mlm"))
+
+
 def with_conventions(denoiser: Denoiser, **changes: Any) -> Denoiser:
     kept = {**denoiser.conventions.to_config(), **changes}
     return Denoiser(denoiser.model, denoiser.tokenizer, Conventions(**kept)).eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from dlm.errors import SetupError
-from dlm.files import held, is_made_from, write_manifest, write_text
+from dlm.files import held, is_made_from, replacing_folder, write_manifest, write_text
 
 HOLD = """
 import sys, time
@@ -102,3 +103,28 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, small_files: int)
         write_text(path, "x" * 2 * small_files)
     assert path.read_text() == "before"
     assert [file.name for file in tmp_path.iterdir()] == ["text"]
+
+
+def test_a_folder_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was made from, such as the last state of a training, is deleted afterwards: a power cut may come then."""
+    done: list[tuple[str, str]] = []
+    sync, rename = os.fsync, Path.rename
+
+    def synced(handle: int) -> None:
+        done.append(("sync", str(Path(f"/proc/self/fd/{handle}").resolve().relative_to(tmp_path))))
+        sync(handle)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append(("rename", path.name))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    with replacing_folder(tmp_path / "m") as draft:
+        (draft / "inner").mkdir()
+        (draft / "inner" / "weights").write_bytes(b"w")
+    named = done.index(("rename", ".m.part"))
+    assert set(done[:named]) == {("sync", f".m.part{below}") for below in ("", "/inner", "/inner/weights")}
+    assert done[named + 1 :] == [("sync", ".")]

@@ -6,6 +6,7 @@ the last one may be shorter. Shapes: B rows, L positions.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -23,10 +24,12 @@ def train_mask(length: int, block_size: int, device: torch.device | None = None)
     return _sees(index_2L[:, None], index_2L[None, :], length, block_size)
 
 
+@functools.lru_cache(maxsize=64)
 def train_block_mask(length: int, block_size: int, device: torch.device) -> Any:
     """Return :func:`train_mask` as the `BlockMask` of FlexAttention, which skips what nobody sees.
 
-    FlexAttention has no backward pass on a CPU, so trainings use it on GPUs only.
+    FlexAttention has no backward pass on a CPU, so trainings use it on GPUs only. Masks are kept: to make one, all
+    pairs are looked at, and micro-batches share a few lengths.
     """
     from torch.nn.attention.flex_attention import create_block_mask
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from dlm.errors import CheckpointError
 from dlm.models.denoiser import Denoiser
 
@@ -27,13 +29,17 @@ def require_pair_masks(denoiser: Denoiser, method: str) -> None:
         )
 
 
-def use_flex_attention(denoiser: Denoiser) -> bool:
-    """Switch a model on a GPU to FlexAttention, in place, if it has it; return whether it was switched.
+def use_flex_attention(denoiser: Denoiser, device: torch.device) -> bool:
+    """Switch a model that is run on a GPU to FlexAttention, in place, if it has it; return whether it was switched.
 
     FlexAttention skips the blocks that nobody sees, and needs no mask of all pairs. It has no backward pass on a CPU,
     where SDPA with a dense mask stays.
+
+    Args:
+        denoiser: the model.
+        device: where it will run; sharded among processes, it is moved there after this is decided.
     """
-    if denoiser.device.type != "cuda":
+    if device.type != "cuda":
         return False
     try:
         denoiser.model.set_attn_implementation("flex_attention")

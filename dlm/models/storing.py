@@ -31,6 +31,8 @@ def pick_device(name: str) -> torch.device:
         raise SetupError(f"execution.device: unknown device '{name}'; use cpu, cuda, cuda:0 or auto") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SetupError(f"execution.device: '{name}' asked for, but torch sees no GPU here; use cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= (number := torch.cuda.device_count()):
+        raise SetupError(f"execution.device: '{name}' asked for, but torch sees {number} GPUs here, counted from 0")
     return device
 
 

@@ -141,5 +141,5 @@ class ExecutionSettings:
         if self.bundle is not None:
             at_least("bundle", self.bundle, 1)
         between("threads", self.threads, 1, 256)
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
-            raise SettingsError(f"device must be auto, cpu, mps, cuda or cuda:<number>, got '{self.device}'")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise SettingsError(f"device must be auto, cpu, cuda or cuda:<number>, got '{self.device}'")

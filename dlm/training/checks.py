@@ -31,9 +31,9 @@ def check_fit(denoiser: Denoiser, recipe: Recipe) -> None:
             f"{name}: its tokenizer has the token id {highest}, but the model embeds {rows} tokens (0 to {rows - 1}); "
             "the tokenizer is of another model, or the embedding was not enlarged: convert the checkpoint again"
         )
-    longest = getattr(denoiser.model.config, "max_position_embeddings", None)
+    endless = getattr(denoiser.model.config, "max_position_embeddings", None) is None
     begins = int(getattr(recipe.objective, "bos", "as_given") == "prepend_when_shifted" and denoiser.shift)
-    if longest is not None and recipe.max_length + begins > longest:
+    if not endless and recipe.max_length + begins > (longest := denoiser.max_positions):
         more = " and the beginning token" if begins else ""
         raise SettingsError(
             f"{name}: max_length {recipe.max_length}{more} is longer than the model, which reads {longest} tokens; "

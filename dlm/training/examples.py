@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from dlm.errors import DataError, SettingsError
+from dlm.progress import say
 from dlm.settings import BD3LM, Autoregressive, Recipe
+from dlm.training import processes
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,25 @@ def encode_rows(
     is dropped, as in pretraining. With ``packing`` they are not joined: each is cut by itself, and its tail stays.
     Chats are one example each; a response that is too long is cut on the right, and a row whose prompt leaves no room,
     or that has no response, is dropped. With ``filler: eos_to_block``, end tokens that belong to the response follow,
-    up to a whole number of blocks. ``of`` names the rows in errors.
+    up to a whole number of blocks. How many rows were dropped is said. ``of`` names the rows.
 
     Raises:
         DataError: nothing is left to train on, or a row is neither text nor chat.
         SettingsError: response-only loss is asked for on plain text.
     """
     rows = list(rows)
-    if rows and "text" in rows[0]:
+    refuse_none(len(rows), of)
+    if "text" in rows[0]:
         refuse_responses_of_texts(recipe)
-    if rows and "text" in rows[0] and not recipe.packing:
-        sequences = [(piece, 0) for piece in _pieces(rows, tokenizer, recipe.max_length)]
+    if "text" in rows[0] and not recipe.packing:
+        stream = [token for row in rows for token in text_tokens(row, tokenizer)]
+        refuse_short_texts(len(rows), len(stream), recipe, of)
+        length = recipe.max_length
+        sequences = [(stream[begin : begin + length], 0) for begin in range(0, len(stream) - length + 1, length)]
     else:
-        sequences = [pair for row in rows for pair in chat_tokens(row, tokenizer, recipe)]
-    refuse_nothing(len(rows), len(sequences), recipe, of)
+        parts = [chat_tokens(row, tokenizer, recipe) for row in rows]
+        tell_dropped(len(rows), sum(not part for part in parts), recipe, of)
+        sequences = [pair for part in parts for pair in part]
     return [Example(number, tuple(tokens), prompt) for number, (tokens, prompt) in enumerate(sequences)]
 
 
@@ -59,27 +66,38 @@ def refuse_responses_of_texts(recipe: Recipe) -> None:
         raise SettingsError("loss_on 'response' needs chats, but the data set holds plain text; use loss_on: all")
 
 
-def refuse_nothing(rows: int, examples: int, recipe: Recipe, of: str = "training rows") -> None:
-    """Refuse data of which no example is left."""
+def refuse_none(rows: int, of: str = "training rows") -> None:
+    """Refuse an empty data set."""
     if not rows:
         raise DataError(f"no {of}: the data set is empty; prepare it again with more rows")
-    if not examples:
+
+
+def refuse_short_texts(rows: int, tokens: int, recipe: Recipe, of: str = "training rows") -> None:
+    """Refuse joined texts that do not fill one piece."""
+    if tokens < recipe.max_length:
+        raise DataError(
+            f"{rows} {of} are {tokens} tokens together, fewer than max_length {recipe.max_length}; lower max_length, "
+            "or prepare more rows"
+        )
+
+
+def tell_dropped(rows: int, dropped: int, recipe: Recipe, of: str = "training rows") -> None:
+    """Say how many rows gave no example; refuse data of which none did."""
+    if dropped == rows:
         raise DataError(
             f"no row fits: {rows} {of}, none with room for a response within max_length {recipe.max_length}; "
             "raise max_length, or prepare rows that have responses"
+        )
+    if dropped and processes.is_first():
+        say(
+            f"{dropped} of {rows} {of} dropped: no room for a response within max_length {recipe.max_length}, or no "
+            "response"
         )
 
 
 def text_tokens(row: Mapping[str, Any], tokenizer: Any) -> list[int]:
     """Return the tokens of a text, the end-of-text token last."""
     return [*tokenizer.encode(row["text"], add_special_tokens=False), tokenizer.eos_token_id]
-
-
-def _pieces(rows: Sequence[Mapping[str, Any]], tokenizer: Any, length: int) -> list[list[int]]:
-    stream: list[int] = []
-    for row in rows:
-        stream += text_tokens(row, tokenizer)
-    return [stream[begin : begin + length] for begin in range(0, len(stream) - length + 1, length)]
 
 
 def chat_tokens(row: Mapping[str, Any], tokenizer: Any, recipe: Recipe) -> list[tuple[list[int], int]]:

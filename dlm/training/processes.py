@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from dlm.errors import SettingsError
 from dlm.models import pick_device
 from dlm.settings import ExecutionSettings
 
@@ -28,10 +29,20 @@ def is_first() -> bool:
 
 
 def place(model: Any, execution: ExecutionSettings) -> None:
-    """Move the model to its device; of several processes each takes its own GPU, and the Trainer moves the model."""
+    """Move the model to its device; of several processes each takes its own GPU, and the Trainer moves the model.
+
+    Raises:
+        SettingsError: a GPU is chosen by its number, but the Trainer takes the first of those that it sees.
+        SetupError: the device is not here.
+    """
+    device = pick_device(execution.device)
+    if device.index or (device.index is not None and count() > 1):
+        raise SettingsError(
+            f"execution.device: a training cannot choose '{execution.device}' by its number; use cuda, and name the "
+            "GPUs that it may see in CUDA_VISIBLE_DEVICES"
+        )
     if getattr(model.model, "is_loaded_in_4bit", False):
         return  # it was put onto its device as it was loaded, and cannot be moved
-    device = pick_device(execution.device)
     if count() == 1:
         model.to(device)
     elif device.type == "cuda":

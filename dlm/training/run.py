@@ -14,20 +14,21 @@ from typing import Any
 import torch
 
 from dlm.errors import DataError, Interrupted
-from dlm.files import digest, replacing_folder, write_jsonl
+from dlm.files import replacing_folder, write_jsonl
 from dlm.models import Denoiser, save_denoiser
 from dlm.progress import Progress
 from dlm.settings import BD3LM, Autoregressive, ExecutionSettings, Recipe, SamplerSettings
 from dlm.training import processes
 from dlm.training.adapters import adapt, onto_full_weights, take_off
+from dlm.training.arguments import micro_batch, training_arguments
 from dlm.training.checks import check_fit
-from dlm.training.curves import Curves, Watch
+from dlm.training.curves import Curves, Watch, refuse_not_finite
 from dlm.training.examples import Collator, Example, encode_rows
 from dlm.training.optimizer import make_optimizer
 from dlm.training.resuming import Saver
 from dlm.training.stopping import StopRequest
 from dlm.training.streaming import StreamedExamples
-from dlm.training.trainer import DiffusionTrainer, micro_batch, training_arguments
+from dlm.training.trainer import DiffusionTrainer
 
 
 def train(
@@ -87,7 +88,8 @@ def train(
         with Progress(f"train {name}", steps, quiet=not processes.is_first()) as progress:
             curves = Curves(progress, watch)
             trainer = _trainer(denoiser, examples, checks, recipe, out, steps, seed, execution, curves)
-            saver = Saver(trainer, _work_folder(out), _identity(made_from), recipe.checkpoint_seconds, curves, stop)
+            identity = _identity(made_from, trainer)
+            saver = Saver(trainer, name, _work_folder(out), identity, recipe.checkpoint_seconds, curves, stop)
             whole = processes.without_weights((denoiser, adapted)) if trainer.is_fsdp_enabled else None
             trainer.train(resume_from_checkpoint=saver.continue_training())
         if saver.stopped:
@@ -101,6 +103,7 @@ def train(
 
         if recipe.gradient_checkpointing:
             denoiser.model.gradient_checkpointing_disable()
+        refuse_not_finite(trainer.model, steps)
 
         def finish() -> dict[str, Any]:
             conventions = dataclasses.replace(
@@ -120,7 +123,7 @@ def train(
                 clock = {"began": began, "times": curves.times, "ended": round(time.time(), 3)}
                 lineage = {**made_from, "steps": steps, "clock": clock}
                 manifest = save_denoiser(finished, draft, name=name, made_from=lineage)
-            shutil.rmtree(_work_folder(out), ignore_errors=True)
+            shutil.rmtree(_work_folder(out), ignore_errors=True)  # the checkpoint is on the disk, and its name too
             return manifest
 
         manifest = processes.first_does(finish)
@@ -128,9 +131,10 @@ def train(
     return manifest
 
 
-def _identity(made_from: Mapping[str, Any]) -> str:
-    """Digest what decides the weights. A commit does not; the code that a training runs is digested as `source`."""
-    return digest({key: value for key, value in made_from.items() if key != "code"})
+def _identity(made_from: Mapping[str, Any], trainer: DiffusionTrainer) -> dict[str, Any]:
+    """Return what decides the weights. A commit does not; the code that a training runs is digested as `source`."""
+    place = {"device": trainer.args.device.type, "sharded": trainer.is_fsdp_enabled}
+    return {**{key: value for key, value in made_from.items() if key != "code"}, **place}
 
 
 def _work_folder(out: Path) -> Path:

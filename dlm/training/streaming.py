@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlm.settings import Recipe
-from dlm.training.examples import Example, chat_tokens, refuse_nothing, refuse_responses_of_texts, text_tokens
+from dlm.training.examples import (
+    Example,
+    chat_tokens,
+    refuse_none,
+    refuse_responses_of_texts,
+    refuse_short_texts,
+    tell_dropped,
+    text_tokens,
+)
 
 
 class StreamedExamples(Sequence[Example]):
@@ -22,17 +30,17 @@ class StreamedExamples(Sequence[Example]):
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Recipe) -> None:
         self.rows, self.tokenizer, self.recipe = rows, tokenizer, recipe
-        self.joined = bool(len(rows)) and "text" in rows[0] and not recipe.packing
+        refuse_none(len(rows))
+        self.joined = "text" in rows[0] and not recipe.packing
         self.lengths = array("q")
         """Tokens of each example."""
         self._row, self._offset = array("q"), array("q")  # where each example begins
-        if len(rows) and "text" in rows[0]:
+        if "text" in rows[0]:
             refuse_responses_of_texts(recipe)
         if self.joined:
             self._find_pieces()
         else:
             self._find_rows()
-        refuse_nothing(len(rows), len(self._row), recipe)
 
     def __len__(self) -> int:
         return len(self._row)
@@ -55,11 +63,15 @@ class StreamedExamples(Sequence[Example]):
         return chat_tokens(self.rows[row], self.tokenizer, self.recipe)
 
     def _find_rows(self) -> None:
+        dropped = 0
         for row in range(len(self.rows)):
-            for offset, (tokens, _) in enumerate(self._sequences(row)):
+            sequences = self._sequences(row)
+            dropped += not sequences
+            for offset, (tokens, _) in enumerate(sequences):
                 self._row.append(row)
                 self._offset.append(offset)
                 self.lengths.append(len(tokens))
+        tell_dropped(len(self.rows), dropped, self.recipe)
 
     def _find_pieces(self) -> None:
         length, passed = self.recipe.max_length, 0
@@ -69,6 +81,7 @@ class StreamedExamples(Sequence[Example]):
             first = -passed % length  # the next multiple of the length, counted from this row's beginning
             starts += [(row, begin) for begin in range(first, size, length)]
             passed += size
+        refuse_short_texts(len(self.rows), passed, self.recipe)
         for row, begin in starts[: passed // length]:
             self._row.append(row)
             self._offset.append(begin)

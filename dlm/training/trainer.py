@@ -23,8 +23,9 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from dlm.diffusion import Batch, TakesTargets, autoregressive_loss, bd3lm_loss, mdlm_loss, normalise, prepend_bos
 from dlm.errors import SettingsError, SetupError
 from dlm.models import Denoiser, require_pair_masks, use_flex_attention
-from dlm.settings import BD3LM, MLM, Autoregressive, ExecutionSettings, Recipe
+from dlm.settings import BD3LM, MLM, Autoregressive, Recipe
 from dlm.training import processes
+from dlm.training.curves import refuse_not_finite
 from dlm.training.order import LengthGrouped
 from dlm.training.packing import Packed
 from dlm.training.streaming import StreamedExamples
@@ -35,8 +36,8 @@ _EVALUATION_STREAM = 1 << 40  # keeps the noise of held-out rows apart from that
 class DiffusionTrainer(Trainer):
     """Computes the recipe's objective; everything else is the Trainer's.
 
-    Neither the number of processes nor that of micro-batches changes the loss of an update: token counts and the length
-    of trained filler are those of the whole update.
+    Neither the number of processes nor that of micro-batches changes the loss of an update or of the held-out rows:
+    token counts and the length of trained filler are those of the whole update, and of a whole batch of held-out rows.
 
     Args:
         recipe: objective and batches.
@@ -57,7 +58,7 @@ class DiffusionTrainer(Trainer):
         self.flex = False
         if isinstance(recipe.objective, BD3LM):
             require_pair_masks(denoiser, "block diffusion")
-            self.flex = use_flex_attention(denoiser)
+            self.flex = use_flex_attention(denoiser, self.args.device)
         self.packing: dict[str, Any] = {}
         if recipe.packing:
             require_pair_masks(denoiser, "packing")
@@ -86,19 +87,18 @@ class DiffusionTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Return the normalised loss of one micro-batch; token counts are those of the whole update."""
+        assert num_items_in_batch is not None
         trainable_BL = inputs["labels"] != -100
         loss_BL = self._loss_map(model, inputs, trainable_BL)
-        if not model.training or num_items_in_batch is None:
-            loss = normalise(loss_BL, trainable_BL, self.recipe.normalisation)
-        else:
-            if self.recipe.normalisation == "token":
-                loss = loss_BL.sum() / num_items_in_batch
-            else:
-                rows = loss_BL.shape[0]
-                loss = normalise(loss_BL, trainable_BL, self.recipe.normalisation) * rows / self.recipe.batch_size
-            if processes.count() > 1:  # DDP and FSDP average the gradients of the processes, whose losses are parts
-                loss = loss * processes.count()
+        # DDP and FSDP average the gradients of the processes, whose losses are parts.
+        loss = self._part(loss_BL, trainable_BL, num_items_in_batch, self.recipe.batch_size) * processes.count()
         return (loss, {"loss": loss.detach()}) if return_outputs else loss
+
+    def _part(self, loss_BL: Tensor, trainable_BL: Tensor, tokens: Tensor | int, rows: int) -> Tensor:
+        """Return what some rows give to the normalised loss of a batch of so many rows and trained tokens."""
+        if self.recipe.normalisation == "token":
+            return loss_BL.sum() / tokens
+        return normalise(loss_BL, trainable_BL, self.recipe.normalisation) * len(loss_BL) / rows
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         """Return the micro-batches of an update and its number of trainable tokens, over all processes."""
@@ -130,57 +130,43 @@ class DiffusionTrainer(Trainer):
             loss_BL = mdlm_loss(denoise, *batch, settings=objective, **noise)
         return loss_BL[:, -length:]
 
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """Return the held-out rows, all of them: only training drops an incomplete batch."""
-        self.args.dataloader_drop_last = False
-        try:
-            return super().get_eval_dataloader(eval_dataset)
-        finally:
-            self.args.dataloader_drop_last = True
-
-    def prediction_step(
-        self, model: nn.Module, inputs: dict[str, Tensor], prediction_loss_only: bool, ignore_keys: Any = None
-    ) -> tuple[Tensor, None, None]:
-        """Measure the loss on held-out rows."""
-        with torch.inference_mode():
-            return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
-
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Measure the loss on the held-out rows; of several processes each takes its part of every batch."""
-        if processes.count() == 1:
-            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        """Measure the loss on the held-out rows: the mean over rows of their batch's loss.
+
+        A batch is the recipe's ``batch_size`` rows, the last one what is left, whatever processes and micro-batches
+        share it: they decide neither the length of trained filler nor what the loss is divided by.
+        """
         assert isinstance(self.model, nn.Module) and isinstance(self.eval_dataset, list)
         self.model.eval()
-        summed = torch.zeros((), device=self.args.device)
-        size = self.args.per_device_eval_batch_size * processes.count()
+        summed, size = torch.zeros((), device=self.args.device), self.recipe.batch_size
         with torch.no_grad():
             for begin in range(0, len(self.eval_dataset), size):
                 rows = self.eval_dataset[begin : begin + size]
-                summed += self._loss_of_whole_batch(rows) * len(rows)
-        metrics = {f"{metric_key_prefix}_loss": float(summed) / len(self.eval_dataset)}
+                summed += self._own_part(rows) * len(rows)
+        metrics = {f"{metric_key_prefix}_loss": float(processes.total(summed)) / len(self.eval_dataset)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _loss_of_whole_batch(self, rows: list[Any]) -> Tensor:
+    def _own_part(self, rows: list[Any]) -> Tensor:
+        """Return what this process's rows give to the loss of a batch of held-out rows."""
         assert self.data_collator is not None and isinstance(self.model, nn.Module)
-        size = self.args.per_device_eval_batch_size
-        begin = self.args.process_index * size
         whole = self.data_collator(rows)
-        own = {key: value[begin : begin + size] for key, value in whole.items()}
-        if begin >= len(rows):  # nothing is left for this process, but sharded weights are used by all together
-            own = {key: value[:1] for key, value in whole.items()}
-            own["labels"] = torch.full_like(own["labels"], -100)
-        own = self._prepare_inputs(own)
-        trainable_BL = own["labels"] != -100
-        loss_BL = self._loss_map(self.model, own, trainable_BL)
-        if self.recipe.normalisation == "token":
-            loss, tokens = processes.total(torch.stack([loss_BL.sum(), trainable_BL.sum().to(loss_BL.dtype)]))
-            return loss / tokens.clamp(min=1)
-        share = loss_BL.shape[0] / len(rows)
-        return processes.total(normalise(loss_BL, trainable_BL, self.recipe.normalisation) * share)
+        tokens = int((whole["labels"] != -100).sum().clamp(min=1))
+        micro, number = self.args.per_device_train_batch_size, processes.count()
+        loss = torch.zeros((), device=self.args.device)
+        for first in range(0, len(rows), micro * number):
+            begin = first + micro * self.args.process_index
+            own = {key: value[begin : begin + micro] for key, value in whole.items()}
+            if begin >= len(rows):  # nothing is left for this process, but sharded weights are used by all together
+                own = {key: value[:1] for key, value in whole.items()}
+                own["labels"] = torch.full_like(own["labels"], -100)
+            own = self._prepare_inputs(own)
+            trainable_BL = own["labels"] != -100
+            loss += self._part(self._loss_map(self.model, own, trainable_BL), trainable_BL, tokens, len(rows))
+        return loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if not self.recipe.group_by_length:
@@ -197,7 +183,8 @@ class DiffusionTrainer(Trainer):
         return loader
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Save a state; what a full disk leaves of it is removed."""
+        """Save a state, unless it is of no use any more; what a full disk leaves of it is removed."""
+        refuse_not_finite(model, self.state.global_step, float(self._tr_loss))
         try:
             super()._save_checkpoint(model, trial)
         except (OSError, SafetensorError, RuntimeError) as error:
@@ -265,58 +252,3 @@ def _bos_token(denoiser: Denoiser, recipe: Recipe) -> int | None:
             "as_given"
         )
     return int(denoiser.tokenizer.bos_token_id)
-
-
-def micro_batch(recipe: Recipe) -> int:
-    """Return the sequences of a forward pass of one process.
-
-    Raises:
-        SettingsError: the update cannot be shared out evenly.
-    """
-    number = processes.count()
-    micro = recipe.micro_batch_size or max(1, recipe.batch_size // number)
-    if recipe.batch_size % (micro * number):
-        raise SettingsError(
-            f"batch_size {recipe.batch_size} cannot be shared out: it must be a multiple of {number} processes times "
-            f"{micro} sequences of a micro-batch"
-        )
-    return micro
-
-
-def training_arguments(
-    recipe: Recipe, work: Path, steps: int, seed: int, execution: ExecutionSettings
-) -> TrainingArguments:
-    """Translate a recipe into the Trainer's arguments."""
-    micro = micro_batch(recipe)
-    on_cpu = execution.device == "cpu" or not torch.cuda.is_available()
-    arguments = TrainingArguments(
-        output_dir=str(work),
-        max_steps=steps,
-        per_device_train_batch_size=micro,
-        per_device_eval_batch_size=micro,
-        gradient_accumulation_steps=recipe.batch_size // (micro * processes.count()),
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type={"constant": "constant_with_warmup"}.get(recipe.lr_schedule, recipe.lr_schedule),
-        warmup_steps=recipe.warmup_ratio if recipe.warmup_ratio < 1 else steps,
-        weight_decay=recipe.weight_decay,
-        adam_beta2=recipe.adam_beta2,
-        max_grad_norm=recipe.max_grad_norm,
-        bf16=recipe.precision == "bf16",
-        seed=seed,
-        data_seed=seed,
-        use_cpu=on_cpu,
-        ddp_backend="gloo" if on_cpu and processes.count() > 1 else None,
-        ddp_find_unused_parameters=False,
-        logging_steps=max(1, steps // 50),
-        eval_strategy="steps",
-        eval_steps=max(1, math.ceil(steps / recipe.evaluations)),
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        dataloader_drop_last=True,
-        logging_nan_inf_filter=False,
-    )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # more would split each batch over all visible GPUs
-    return arguments

@@ -41,3 +41,9 @@ def test_a_canvas_is_block_causal_and_padding_sees_nothing():
 
 def test_padding_on_the_right_is_not_counted():
     assert sample_positions(torch.tensor([[True, True, False]])).tolist() == [[0, 1, 1]]
+
+
+def test_a_mask_of_blocks_is_made_once() -> None:
+    cpu = torch.device("cpu")
+    assert train_block_mask(8, 4, cpu) is train_block_mask(8, 4, cpu)
+    assert train_block_mask(8, 4, cpu) is not train_block_mask(8, 2, cpu)

@@ -19,6 +19,7 @@ from dlm.models import (
     open_attention,
     pick_device,
     save_denoiser,
+    use_flex_attention,
 )
 
 
@@ -197,3 +198,20 @@ def test_positions_can_be_given() -> None:
     positions = torch.arange(6)[None]
     assert torch.equal(denoiser.logits(tokens, None, everywhere(tokens), positions), own)
     assert not torch.equal(denoiser.logits(tokens, None, everywhere(tokens), positions * 2), own)
+
+
+def test_a_gpu_that_is_not_there_is_refused_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(SetupError, match="'cuda:2' asked for, but torch sees 2 GPUs here, counted from 0"):
+        pick_device("cuda:2")
+
+
+def test_flex_attention_is_chosen_by_where_a_model_will_run() -> None:
+    """A model that is sharded among processes is still on the CPU when this is decided."""
+    denoiser = small_denoiser()
+    assert not use_flex_attention(denoiser, torch.device("cpu"))
+    assert denoiser.model.config._attn_implementation == "sdpa"
+    assert use_flex_attention(denoiser, torch.device("cuda", 0))
+    assert denoiser.model.config._attn_implementation == "flex_attention"

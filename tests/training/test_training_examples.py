@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from doubles import word_tokenizer
 
 from dlm.errors import DataError, SettingsError
 from dlm.settings import BD3LM, MDLM, Recipe
 from dlm.training.examples import Collator, Example, encode_rows
+from dlm.training.streaming import StreamedExamples
 
 
 def recipe(**changes: object) -> Recipe:
@@ -48,6 +51,25 @@ def test_a_long_response_is_cut_and_a_long_prompt_dropped() -> None:
 def test_nothing_left_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(DataError, match="none with room for a response within max_length 2; raise max_length"):
         encode_rows([chat("b b b", "a d")], word_tokenizer(), recipe(loss_on="response", max_length=2))
+
+
+@pytest.mark.parametrize("make", [encode_rows, StreamedExamples])
+def test_texts_that_fill_no_piece_together_are_told_so(make: Any) -> None:
+    rows = [{"text": "a b"}, {"text": "c"}]
+    with pytest.raises(
+        DataError, match="2 training rows are 5 tokens together, fewer than max_length 8; lower max_len"
+    ):
+        make(rows, word_tokenizer(), recipe())
+
+
+@pytest.mark.parametrize("make", [encode_rows, StreamedExamples])
+def test_rows_that_are_dropped_are_counted(make: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [chat("b", "a d"), chat("b b b b b b b b", "a d"), chat("c", "a")]
+    assert len(make(rows, word_tokenizer(), recipe(loss_on="response"))) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("1 of 3 training rows dropped: no room for a response within max_length 8")
+    make(rows[:1], word_tokenizer(), recipe(loss_on="response"))
+    assert not capsys.readouterr().err
 
 
 def test_response_loss_on_plain_text_is_refused() -> None:

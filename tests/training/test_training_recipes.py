@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from doubles import small_architecture, small_denoiser, word_tokenizer
+from doubles import small_architecture, small_denoiser, small_encoder, word_tokenizer
 from test_training_run import CPU, ROWS, curve, recipe, run, start
 from training_project import chats
 
@@ -20,6 +20,8 @@ from dlm.files import write_jsonl, write_manifest
 from dlm.models import Denoiser, load_denoiser, make_denoiser, open_attention, storing
 from dlm.settings import BD3LM, MDLM, Autoregressive, LoRA, Recipe
 from dlm.training import adapters, train
+from dlm.training.checks import check_fit
+from dlm.training.curves import refuse_not_finite
 from dlm.training.examples import Collator, encode_rows
 from dlm.training.order import LengthGrouped
 from dlm.training.packing import Packed
@@ -313,6 +315,14 @@ def test_sequences_longer_than_the_model_are_refused(tmp_path: Path) -> None:
         run(tmp_path / "m", recipe(max_length=65))
 
 
+def test_the_positions_that_roberta_does_not_use_for_tokens_are_not_counted(tmp_path: Path) -> None:
+    roberta = small_encoder("roberta")
+    assert roberta.model.config.max_position_embeddings > 64
+    check_fit(roberta, recipe(max_length=64))
+    with pytest.raises(SettingsError, match="max_length 65 is longer than the model, which reads 64 tokens"):
+        check_fit(roberta, recipe(max_length=65))
+
+
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     larger = start()
     larger.tokenizer.add_tokens(["x1", "x2"])
@@ -323,6 +333,25 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(DlmError, match=r"the loss is (nan|inf) at step"):
         run(tmp_path / "m", recipe(learning_rate=1e30, steps=12, warmup_ratio=0.0))
+
+
+def test_a_state_of_no_numbers_is_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights may be lost in an update whose loss was still a number, long before a loss is told."""
+    step = torch.optim.AdamW.step
+
+    def broken(self: Any, *rest: Any, **more: Any) -> Any:
+        done = step(self, *rest, **more)
+        moments = next(iter(self.state.values()))
+        if int(moments["step"]) == 3:
+            self.param_groups[0]["params"][0].data.view(-1)[0] = float("nan")
+        return done
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", broken)
+    with pytest.raises(DlmError, match="the weights are not finite at step 3; lower learning_rate"):
+        run(tmp_path / "m", recipe(steps=200, checkpoint_seconds=0.0))
+    assert [path.name for path in (tmp_path / ".m.work").iterdir()] == ["checkpoint-2"]
+    with pytest.raises(DlmError, match="the loss is not finite at step 5"):
+        refuse_not_finite(start(), 5, float("nan"))
 
 
 def test_the_adapters_module_is_the_only_one_that_knows_peft() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from doubles import small_architecture, word_tokenizer
 from safetensors.torch import load_file
+from training_project import chats
 
 from dlm.errors import CheckpointError, DataError, DlmError, SettingsError
 from dlm.models import Denoiser, load_denoiser, make_denoiser
@@ -133,15 +134,42 @@ def test_the_prompt_is_never_masked_and_never_counted(tmp_path: Path, monkeypatc
 
 def test_every_held_out_row_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
-    step = DiffusionTrainer.prediction_step
+    losses = DiffusionTrainer._loss_map
 
-    def watched(self: Any, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
-        counted.append(len(inputs["tokens"]))
-        return step(self, model, inputs, *rest, **more)
+    def watched(self: Any, model: Any, inputs: Any, trainable: torch.Tensor) -> Any:
+        if not model.training:
+            counted.extend(inputs["rows"][trainable.any(1)].tolist())
+        return losses(self, model, inputs, trainable)
 
-    monkeypatch.setattr(DiffusionTrainer, "prediction_step", watched)
-    run(tmp_path / "m", recipe(evaluations=1, evaluation_rows=7))
-    assert sum(counted) == 7
+    monkeypatch.setattr(DiffusionTrainer, "_loss_map", watched)
+    run(tmp_path / "m", recipe(evaluations=1, evaluation_rows=7, micro_batch_size=1))
+    assert counted == list(range(7))
+
+
+def test_a_gpu_cannot_be_chosen_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Trainer would take the first instead."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    second = ExecutionSettings(device="cuda:1")
+    with pytest.raises(
+        SettingsError, match=r"cannot choose 'cuda:1' by its number; use cuda, and name .* CUDA_VISIBLE_DE"
+    ):
+        train("m", start(), ROWS, ROWS, recipe(), out=tmp_path / "m", seed=7, execution=second, made_from={})
+
+
+@pytest.mark.parametrize("normalisation", ["token", "sequence"])
+def test_micro_batches_do_not_change_the_held_out_loss(tmp_path: Path, normalisation: str) -> None:
+    """Of rows of uneven lengths, whose filler is trained: a batch decides how much of it there is."""
+    seen = []
+    for micro in (2, 8):
+        chosen = recipe(
+            loss_on="response", max_length=24, batch_size=8, steps=1, learning_rate=1e-9, evaluation_rows=13,
+            normalisation=normalisation, micro_batch_size=micro,
+        )  # fmt: skip
+        out = tmp_path / str(micro)
+        train("m", start(), chats(16), chats(13), chosen, out=out, seed=7, execution=CPU, made_from={})
+        seen.append(curve(out, "eval_loss")[-1])
+    assert seen[0] == pytest.approx(seen[1], rel=1e-5)
 
 
 def test_the_manifest_says_what_made_it(tmp_path: Path) -> None:

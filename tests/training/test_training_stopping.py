@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from training_project import checkpoint, command, make_project, run, start, stat
 from dlm.cli.common import requeueable
 from dlm.errors import Interrupted, SetupError
 from dlm.files import read_manifest
+from dlm.training import train
+from dlm.training.run import _identity
 from dlm.training.stopping import StopRequest
 from dlm.training.trainer import DiffusionTrainer
 
@@ -141,3 +145,49 @@ def test_during_the_updates_a_signal_is_remembered() -> None:
 
 def test_75_is_what_sysexits_calls_a_temporary_failure() -> None:
     assert Interrupted.exit_code == os.EX_TEMPFAIL
+
+
+def test_a_state_of_another_training_is_set_aside_and_found_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from test_training_run import CPU, ROWS, recipe
+    from test_training_run import start as fresh
+
+    class Killed(Exception):
+        pass
+
+    def at_step_3(record: Any, when: float) -> None:
+        if record["step"] == 3:
+            raise Killed
+
+    def begin(batch_size: int, watch: Any = at_step_3, name: str = "m") -> str:
+        chosen = recipe(batch_size=batch_size, checkpoint_seconds=0.0)
+        made_from = {"settings": {"batch_size": batch_size}, "code": {"commit": name}}
+        out = tmp_path / name
+        with contextlib.suppress(Killed):
+            train(
+                "m", fresh(), ROWS, ROWS[:8], chosen, out=out, seed=7, execution=CPU, made_from=made_from, watch=watch
+            )
+        return capsys.readouterr().err
+
+    begin(4)
+    told = begin(8)
+    said = "begins anew, since the state saved at step 2 is of another training: settings.batch_size (4 there, 8 here);"
+    assert said in told and "continues at" not in told
+    assert f"it stays in {tmp_path / '.m.work' / 'aside'}" in told
+    told = begin(4)
+    assert "continues at 2/6" in told and "settings.batch_size (8 there, 4 here)" in told
+    assert "continues at 2/6" in begin(8)
+    assert "continues at 2/6" in begin(4, None)
+    assert not (tmp_path / ".m.work").exists()
+    begin(4, None, "n")
+    assert read_manifest(tmp_path / "m")["digest"] == read_manifest(tmp_path / "n")["digest"]
+
+
+def test_a_training_on_another_device_is_another_training() -> None:
+    def identity(device: str, sharded: bool, commit: str = "a") -> dict[str, Any]:
+        trainer: Any = SimpleNamespace(args=SimpleNamespace(device=torch.device(device)), is_fsdp_enabled=sharded)
+        return _identity({"seed": 1, "code": {"commit": commit}}, trainer)
+
+    assert identity("cpu", False) == identity("cpu", False, "b")
+    assert identity("cpu", False) != identity("cuda:0", False) != identity("cuda:0", True)
