@@ -3,13 +3,15 @@
     python benchmarks/kill_resume.py [--seed N]
 
 Each pair trains twice by `dlm train`, on one thread, in float32: once whole; once killed (SIGKILL to the process group)
-when its state of a randomly chosen update is on the disk, then started again by the same command. Compared are the
+a random time after its first state is on the disk, then started again by the same command. States are saved every few
+updates, so that those since the last one are lost and done again, and some kills fall into a saving. Compared are the
 digests of the two checkpoints: weights, tokenizer, config and loss curves, byte for byte.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -21,15 +23,22 @@ from pathlib import Path
 from typing import Any
 
 import common
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "training"), str(ROOT / "tests")]
 
-from training_project import checkpoint, command, make_project, run, start, states  # noqa: E402
+from doubles import small_encoder  # noqa: E402
+from training_project import NAME, checkpoint, command, make_project, run, start, states  # noqa: E402
 
 from dlm.files import read_manifest  # noqa: E402
+from dlm.models import save_denoiser  # noqa: E402
 
-STEPS = 40
+STEPS = 200
+BETWEEN = 0.3
+"""Seconds between two states; an update takes some hundredths."""
+LATEST = 1.0
+"""Seconds after the first state until which a kill may fall."""
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "mdlm": {"kind": "mdlm"},
     "bd3lm": {"kind": "bd3lm", "block_size": 4},
@@ -42,57 +51,101 @@ FAMILIES = {
     "qwen3": ("mdlm", "bd3lm", "ar"),
     "gpt2": ("mdlm", "bd3lm", "ar"),
     "modernbert": ("mdlm", "mlm"),
+    "bert": ("mdlm", "mlm"),
+    "roberta": ("mdlm", "mlm"),
 }
 
 
-def interrupted(project: Path, after: int) -> str:
-    """Kill a training once its state of update ``after`` is whole, start it again, return what the second one said."""
+def interrupted(project: Path, delay: float) -> dict[str, Any]:
+    """Kill a training ``delay`` seconds after its first state is whole, start it again; return what was seen."""
     process = start(project, command(1))
-    while not any(_update(mark.parent) >= after for mark in states(checkpoint(project))):
+    while not states(checkpoint(project)):
         if process.poll() is not None:
-            raise SystemExit(f"the training ended before update {after}: {process.communicate()[0][-2000:]}")
+            raise SystemExit(f"the training ended before it saved a state: {process.communicate()[0][-2000:]}")
         time.sleep(0.002)
+    time.sleep(delay)
     os.killpg(process.pid, signal.SIGKILL)
+    now = time.time()
     process.wait()
     if checkpoint(project).exists():
         raise SystemExit("the training was over before it was killed")
-    return run(project, command(1))
+    newest = max(states(checkpoint(project)), key=_update)
+    work = newest.parent.parent
+    seen = {
+        "state": _update(newest),
+        "lost_updates": _lost(json.loads(newest.read_text()), now),
+        "killed_while_saving": any(_update(folder / "x") > _update(newest) for folder in work.glob("checkpoint-*")),
+    }
+    told = run(project, command(1))
+    return {**seen, "said": next((line for line in told.splitlines() if "continues at" in line), "")}
 
 
-def _update(state: Path) -> int:
-    return int(state.name.rpartition("-")[2])
+def _lost(mark: dict[str, Any], now: float) -> int:
+    """Return about how many updates were done since a state: by the pace between its first and last record."""
+    steps, times = [record["step"] for record in mark["records"]], mark["times"]
+    pace = (steps[-1] - steps[0]) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+    return round(pace * (now - times[-1]))
 
 
-def try_pair(folder: Path, family: str, objective: str, after: int) -> dict[str, Any]:
+def _update(mark: Path) -> int:
+    return int(mark.parent.name.rpartition("-")[2])
+
+
+def encoder(project: Path, family: str) -> None:
+    """Give a project a BERT or RoBERTa to start from, dropout 0.1: the params make no such networks themselves."""
+    params = project / "params" / f"{NAME}.yaml"
+    scale = yaml.safe_load(params.read_text())
+    scale["checkpoints"]["encoder"] = scale["checkpoints"][NAME]
+    scale["checkpoints"][NAME] = {**scale["checkpoints"][NAME], "start": "encoder"}
+    params.write_text(yaml.safe_dump(scale))
+    folder = checkpoint(project).with_name("encoder")
+    folder.mkdir(parents=True)
+    save_denoiser(small_encoder(family), folder, name="encoder", made_from={})
+
+
+def try_pair(folder: Path, family: str, objective: str, delay: float) -> dict[str, Any]:
     """Train a family by an objective whole and interrupted; return what was seen."""
     options: dict[str, Any] = {
         "network": family, "causal": objective == "ar", "objective": OBJECTIVES[objective], "steps": STEPS,
-        "checkpoint_seconds": 0,
+        "checkpoint_seconds": BETWEEN,
     }  # fmt: skip
     if objective == "bd3lm":
         options["filler"] = "eos_to_block"
+    if made := family in ("bert", "roberta"):
+        del options["network"]
     whole, killed = (make_project(folder / name, ROOT, **options) for name in ("whole", "killed"))
+    for project in (whole, killed) if made else ():
+        encoder(project, family)
     run(whole, command(1))
-    told = interrupted(killed, after)
-    line = next((line for line in told.splitlines() if "continues at" in line), "")
+    seen = interrupted(killed, delay)
     same = read_manifest(checkpoint(whole))["digest"] == read_manifest(checkpoint(killed))["digest"]
-    return {"family": family, "objective": objective, "killed_after": after, "said": line, "identical": same}
+    return {"family": family, "objective": objective, **seen, "identical": same}
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--family", choices=sorted(FAMILIES), help="Try this one only, and record nothing.")
     chosen = options.parse_args()
     draw = random.Random(chosen.seed)
     seen = []
     for family, objectives in FAMILIES.items():
-        for objective in objectives:
+        for objective in objectives if chosen.family in (None, family) else ():
             with tempfile.TemporaryDirectory() as folder:
-                seen.append(try_pair(Path(folder), family, objective, draw.randrange(1, STEPS - 5)))
+                seen.append(try_pair(Path(folder), family, objective, draw.uniform(0, LATEST)))
             print(seen[-1], file=sys.stderr, flush=True)
     identical = sum(pair["identical"] for pair in seen)
-    result = {"seed": chosen.seed, "updates": STEPS, "identical": identical, "of": len(seen), "pairs": seen}
-    print(common.record("kill_resume", result))
+    result = {
+        "seed": chosen.seed,
+        "updates": STEPS,
+        "identical": identical,
+        "of": len(seen),
+        "updates done again, about": sum(pair["lost_updates"] for pair in seen),
+        "killed while saving": sum(pair["killed_while_saving"] for pair in seen),
+        "pairs": seen,
+    }
+    if chosen.family is None:
+        print(common.record("kill_resume", result))
     if identical < len(seen):
         raise SystemExit(f"{len(seen) - identical} of {len(seen)} resumed trainings differ")
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import click
 
 from dlm.cli.answering import infill
 from dlm.cli.harness import lm_eval
+from dlm.cli.launching import launch
 from dlm.cli.verbs import VERBS
 from dlm.cli.verify import verify
 from dlm.errors import DlmError
+
+_SECONDS_OF_THE_FIRST = 15.0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,7 +29,7 @@ def cli() -> None:
     """
 
 
-for verb in (*VERBS, infill, lm_eval, verify):
+for verb in (*VERBS, infill, launch, lm_eval, verify):
     cli.add_command(verb)
 
 
@@ -35,6 +39,7 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
     except DlmError as error:
+        leave_it_to_the_first()
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
@@ -48,6 +53,15 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+
+
+def leave_it_to_the_first() -> None:
+    """Give the first of several processes time to tell a mistake that all of them met, and to end them with its code.
+
+    A process that met it alone tells it afterwards.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(_SECONDS_OF_THE_FIRST)
 
 
 def project_root_or_here() -> Path:

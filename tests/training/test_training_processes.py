@@ -19,10 +19,7 @@ from dlm.files import read_manifest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 # What an update is normalised by differs between the processes: tokens and lengths are uneven.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "token": {},
-    "sequence": {"normalisation": "sequence", "filler": "ignore", "micro_batch_size": 2},
-}
+VARIANTS: dict[str, dict[str, Any]] = {"token": {}, "sequence": {"normalisation": "sequence", "filler": "ignore"}}
 
 
 def config(repository: Path, name: str) -> str:
@@ -31,7 +28,7 @@ def config(repository: Path, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[str, Path]:
-    """The same trainings in one process."""
+    """The same trainings in one process, an update in one pass."""
     made = {}
     for variant, recipe in VARIANTS.items():
         made[variant] = make_project(tmp_path_factory.mktemp(variant) / "one", repository, **recipe)
@@ -46,7 +43,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[st
 def test_two_processes_train_as_one(
     alone: dict[str, Path], tmp_path: Path, repository: Path, variant: str, launcher: str, shards: str
 ) -> None:
-    project = make_project(tmp_path / "two", repository, **VARIANTS[variant])
+    project = make_project(tmp_path / "two", repository, **VARIANTS[variant], micro_batch_size=2)
     told = run(project, command(2, launcher, config(repository, shards)))
     assert told.count("train small: 6/6 steps") == 1, "one process reports"
     one, two = curves(alone[variant]), curves(project)
@@ -62,43 +59,61 @@ def test_two_processes_train_as_one(
     assert not list(checkpoint(project).parent.glob(".*"))
 
 
-def wait_for_a_state(process: subprocess.Popen[str], project: Path) -> None:
+def wait_for_a_state(process: subprocess.Popen[str], project: Path, before: list[Path] | None = None) -> None:
     deadline = time.monotonic() + 120
-    while not states(checkpoint(project)):
+    while states(checkpoint(project)) in ([], before):
         assert process.poll() is None and time.monotonic() < deadline, "it ended before it saved a state"
         time.sleep(0.01)
 
 
-def worker(process: subprocess.Popen[str], rank: int) -> int:
-    """Return the process id of a rank below a launcher."""
+def workers() -> dict[int, int]:
+    """Return the process ids of the processes that a launcher of this test started, by their ranks."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            environment = (folder / "environ").read_bytes().split(b"\0")
-            session = os.getsid(int(folder.name))
+            lines = (folder / "environ").read_bytes().split(b"\0")
         except (OSError, ProcessLookupError):
             continue
-        # torchrun gives each worker a session of its own; the environment tells whose it is.
-        if f"RANK={rank}".encode() in environment and f"DLM_TEST={os.getpid()}".encode() in environment and session:
-            return int(folder.name)
-    raise AssertionError(f"no process of rank {rank}")
+        environment = dict(line.partition(b"=")[::2] for line in lines)
+        if environment.get(b"DLM_TEST") == str(os.getpid()).encode() and b"RANK" in environment:
+            found[int(environment[b"RANK"])] = int(folder.name)
+    assert len(found) == 2, found
+    return found
 
 
 def test_a_process_that_is_killed_ends_the_whole_job(tmp_path: Path, repository: Path) -> None:
     project = make_project(tmp_path / "two", repository, steps=50_000, checkpoint_seconds=0)
     process = start(project, command(2), DLM_TEST=str(os.getpid()))
     wait_for_a_state(process, project)
-    os.kill(worker(process, 1), signal.SIGKILL)
+    os.kill(workers()[1], signal.SIGKILL)
     began = time.monotonic()
     told, _ = process.communicate(timeout=90)
     assert process.returncode != 0
-    assert "SIGKILL" in told or "Signal 9" in told
+    assert "error: launch: the process of rank 1 was ended by SIGKILL" in told and "Traceback" not in told
     assert time.monotonic() - began < 60
     assert not checkpoint(project).exists() and states(checkpoint(project))
 
 
-@pytest.mark.parametrize("shards", ["ddp", "fsdp2"])
+def test_a_mistake_is_told_once_and_ends_with_its_code(tmp_path: Path, repository: Path) -> None:
+    project = make_project(tmp_path / "two", repository, max_length=40)
+    told = run(project, command(2), status=2)
+    assert told.count("error:") == 1 and "max_length 40" in told and "Traceback" not in told
+
+
+def tell_to_stop(process: subprocess.Popen[str], whom: str) -> None:
+    """Send a signal to one process, to the launcher as a person would, or to all of a job as SLURM does."""
+    if whom == "worker":
+        os.kill(workers()[1], signal.SIGUSR1)
+    elif whom == "launcher":
+        process.send_signal(signal.SIGUSR1)
+    else:
+        for pid in (process.pid, *workers().values()):
+            os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("shards", "told_to_stop"), [("ddp", ("worker", "launcher")), ("fsdp2", ("all",))])
 def test_processes_that_are_told_to_stop_save_together_and_continue(
-    tmp_path: Path, repository: Path, shards: str
+    tmp_path: Path, repository: Path, shards: str, told_to_stop: tuple[str, ...]
 ) -> None:
     """More than one epoch, so that the order of a later one is found again."""
     recipe = {"steps": 200, "checkpoint_seconds": 0, "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}
@@ -107,13 +122,17 @@ def test_processes_that_are_told_to_stop_save_together_and_continue(
     whole, stopped = (make_project(tmp_path / name, repository, **recipe) for name in ("whole", "stopped"))
     launch = command(2, "accelerate", config(repository, shards))
     run(whole, launch)
-    process = start(stopped, launch, DLM_TEST=str(os.getpid()))
-    wait_for_a_state(process, stopped)
-    os.kill(worker(process, 1), signal.SIGUSR1)  # one is told; all stop
-    told, _ = process.communicate(timeout=90)
-    assert process.returncode != 0 and "state saved; run the same command again" in told
-    assert "exitcode  : 75" in told.replace("exitcode : ", "exitcode  : ")
-    (state,) = states(checkpoint(stopped))
-    assert (state.parent / "pytorch_model_fsdp.bin").is_file() == (shards == "fsdp2")
+    for whom in told_to_stop:
+        before = states(checkpoint(stopped))
+        process = start(stopped, launch, DLM_TEST=str(os.getpid()))
+        wait_for_a_state(process, stopped, before)
+        began = time.monotonic()
+        tell_to_stop(process, whom)
+        told, _ = process.communicate(timeout=90)
+        assert process.returncode == 75 and time.monotonic() - began < 30, told
+        assert told.count("state saved; run the same command again") == 1 and "Traceback" not in told
+        assert ("continues at" in told) == bool(before)
+        (state,) = states(checkpoint(stopped))
+        assert (state.parent / "pytorch_model_fsdp.bin").is_file() == (shards == "fsdp2")
     assert "continues at" in run(stopped, launch)
     assert read_manifest(checkpoint(stopped))["digest"] == read_manifest(checkpoint(whole))["digest"]

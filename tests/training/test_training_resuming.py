@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,23 +17,33 @@ from training_project import states
 from dlm.files import read_manifest
 
 RUN = """
-import sys
+import itertools, os, signal, sys, threading, types
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from doubles import small_architecture, word_tokenizer
+from doubles import small_architecture, small_encoder, word_tokenizer
 from dlm.models import make_denoiser
 from dlm.settings import BD3LM, MDLM, Autoregressive, ExecutionSettings, LoRA, Muon, Recipe
-from dlm.training import train
+from dlm.training import resuming, train
 
+def watch(record, time):
+    if len(sys.argv) > 4 and record["step"] == int(sys.argv[4]) and "loss" in record:
+        end = lambda: os.kill(os.getpid(), signal.SIGKILL)
+        threading.Timer(float(sys.argv[5]), end).start() if float(sys.argv[5]) else end()
+
+resuming.time = types.SimpleNamespace(monotonic=itertools.count().__next__)  # ticks once an update, and once a state
 rows = [{{"id": n, "text": " ".join("abcdefgh"[(n + i) % 8] for i in range(7))}} for n in range(64)]
 recipe = Recipe(
     loss_on="all", max_length=8, steps=60, batch_size=4, learning_rate=5e-3, evaluations=3, evaluation_rows=8,
-    checkpoint_seconds=0.0, {variant}
+    checkpoint_seconds=5.0, {variant}
 )
-sizes, seed = small_architecture({family!r}, tie_embeddings={tied}), int(sys.argv[2])
-start = make_denoiser(sizes, word_tokenizer(), causal={causal}, shift={causal}, seed=0)
-made_from, cpu = {{"seed": seed, "code": {{"commit": sys.argv[3]}}}}, ExecutionSettings(device="cpu")
-train("m", start, rows, rows[:16], recipe, out=Path(sys.argv[1]), seed=seed, execution=cpu, made_from=made_from)
+if {family!r} in ("bert", "roberta"):
+    start = small_encoder({family!r})
+else:
+    sizes = small_architecture({family!r}, tie_embeddings={tied})
+    start = make_denoiser(sizes, word_tokenizer(), causal={causal}, shift={causal}, seed=0)
+out, seed, cpu = Path(sys.argv[1]), int(sys.argv[2]), ExecutionSettings(device="cpu")
+made_from = {{"seed": seed, "code": {{"commit": sys.argv[3]}}}}
+train("m", start, rows, rows[:16], recipe, out=out, seed=seed, execution=cpu, made_from=made_from, watch=watch)
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -45,17 +57,20 @@ VARIANTS = {
     "tied": ("objective=MDLM(), muon=Muon()", True, False),
     "bd3lm": ("objective=BD3LM(block_size=4)", False, False),
     "modernbert": ("objective=MDLM()", True, False),
+    "bert": ("objective=MDLM()", True, False),
+    "roberta": ("objective=MDLM()", True, False),
     "grouped": ("objective=MDLM(), group_by_length=True, gradient_checkpointing=True", False, False),
 }
 """Recipe, tied embeddings, causal attention. The network is a Llama, unless the variant is named after its family."""
 
 
-def start(variant: str, folder: Path, seed: int = 7, commit: str = "a") -> subprocess.Popen[str]:
+def start(variant: str, folder: Path, *kill: object, seed: int = 7, commit: str = "a") -> subprocess.Popen[str]:
+    """Start a training that saves a state every five updates; ``kill``: after which update and seconds it dies."""
     text, tied, causal = VARIANTS[variant]
-    family = variant if variant == "modernbert" else "llama"
+    family = variant if variant in ("modernbert", "bert", "roberta") else "llama"
     tests = str(Path(__file__).resolve().parents[1])
     code = RUN.format(tests=tests, variant=text, tied=tied, causal=causal, family=family)
-    command = [sys.executable, "-c", code, str(folder), str(seed), commit]
+    command = [sys.executable, "-c", code, str(folder), str(seed), commit, *map(str, kill)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -78,11 +93,15 @@ def kill_after_a_state(process: subprocess.Popen[str], folder: Path) -> None:
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_killed_and_continued_is_bit_identical(variant: str, tmp_path: Path) -> None:
     finish(start(variant, tmp_path / "whole"))
-    process = start(variant, tmp_path / "killed")
-    kill_after_a_state(process, tmp_path / "killed")
-    assert not (tmp_path / "killed").exists()
+    draw = random.Random(variant)
+    state, after = 5 * draw.randint(2, 10), draw.randint(0, 4)
+    # Right after the update of a state the kill falls, a few milliseconds later, into its saving.
+    process = start(variant, tmp_path / "killed", state + after, 0 if after else draw.uniform(0, 0.02))
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL and not (tmp_path / "killed").exists()
     told = finish(start(variant, tmp_path / "killed"))
-    assert "train m: continues at" in told
+    (found,) = re.findall(r"train m: continues at (\d+)/60", told)
+    assert int(found) in ((state,) if after else (state - 5, state, state + 5)), "updates are done again"
     whole, killed = read_manifest(tmp_path / "whole"), read_manifest(tmp_path / "killed")
     assert killed["digest"] == whole["digest"], "weights and curves are the same bytes"
     assert not (tmp_path / ".killed.work").exists()

@@ -76,15 +76,16 @@ def write_data(folder: Path, rows: list[dict[str, Any]], held_out: list[dict[str
 
 
 def command(processes: int, launcher: str = "torchrun", config: str = "") -> list[str]:
-    """Return the command that trains in so many processes, with the launchers that docs/training.md names."""
+    """Return the command that trains in so many processes, as docs/training.md says."""
     train = ["-m", "dlm", "train", NAME, "--scale", NAME]
     if processes == 1:
         return [sys.executable, *train]
+    launch = [sys.executable, "-m", "dlm", "launch"]
     if launcher == "torchrun":
         port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-        return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *port, *train]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config, "--main_process_port", "0"]
-    return [*launch, "--num_processes", str(processes), *train]
+        return [*launch, "torchrun", "--nproc-per-node", str(processes), *port, *train]
+    port = ["--main_process_port", "0"]
+    return [*launch, "accelerate", "launch", "--config_file", config, *port, "--num_processes", str(processes), *train]
 
 
 def start(project: Path, arguments: list[str], **environment: str) -> subprocess.Popen[str]:
