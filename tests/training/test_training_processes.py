@@ -97,7 +97,7 @@ def test_a_process_that_is_killed_ends_the_whole_job(tmp_path: Path, repository:
 def test_a_mistake_is_told_once_and_ends_with_its_code(tmp_path: Path, repository: Path) -> None:
     project = make_project(tmp_path / "two", repository, max_length=40)
     told = run(project, command(2), status=2)
-    assert told.count("error:") == 1 and "max_length 40" in told and "Traceback" not in told
+    assert told.count("error:") == 1 and "40 exceeds the 32 positions" in told and "Traceback" not in told
 
 
 def tell_to_stop(process: subprocess.Popen[str], whom: str) -> None:
