@@ -103,6 +103,7 @@ def train(
 
         if recipe.gradient_checkpointing:
             denoiser.model.gradient_checkpointing_disable()
+        assert isinstance(trainer.model, torch.nn.Module)
         refuse_not_finite(trainer.model, steps)
 
         def finish() -> dict[str, Any]:
