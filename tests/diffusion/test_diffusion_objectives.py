@@ -283,7 +283,7 @@ def test_flex_attention_gives_the_same_loss_and_gradients_on_a_gpu() -> None:
     gradients = []
     for flex in (False, True):
         denoiser = small_denoiser().to("cuda")
-        assert not flex or use_flex_attention(denoiser)
+        assert not flex or use_flex_attention(denoiser, torch.device("cuda"))
         tokens, noised = noised_rows()
         on_gpu = Corrupted(*(part.to("cuda") for part in noised))
         bd3lm_nll(denoiser, tokens.to("cuda"), on_gpu, 4, flex=flex).sum().backward()
