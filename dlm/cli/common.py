@@ -122,7 +122,7 @@ def making(plan: Plan, step: str, *names: str, forget: Callable[[str], None] | N
         yield waited and os.environ.get("WORLD_SIZE", "1") == "1"
 
 
-_MAKES = {"train": "train", "convert": "convert", "hub": "convert"}
+_MAKES = {"train": "train", "convert": "convert", "hub": "convert", "folder": "convert"}
 """Verb that makes a checkpoint, by its kind."""
 
 
@@ -135,6 +135,17 @@ def of_kind(plan: Plan, name: str, kind: type, verb: str) -> Any:
             f"checkpoint '{name}' is of kind '{entry.kind}', which `dlm {verb}` does not make; use {verb_of_it}"
         )
     return entry
+
+
+def remedy(plan: Plan, path: str) -> str:
+    """Return a file that some step makes, and the command that makes it."""
+    step, *names = Path(path).relative_to(plan.layout.base).parts[:-1]
+    name = "/".join(names)
+    if step == "checkpoints":
+        return f"{path} (`dlm {_MAKES[plan.entry(step, name).kind]} {name} --scale {plan.scale}`)"
+    verb = {"data": "prepare", "responses": "sample"}[step]
+    bundle = f" --bundle {names[1]}" if step == "responses" else ""
+    return f"{path} (`dlm {verb} {names[0]}{bundle} --scale {plan.scale}`)"
 
 
 def lineage(parents: dict[str, str], settings: Any, **more: Any) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from dlm.cli.answering import answer, decoding_options
+from dlm.cli.bundles import bundle_options, chosen_bundles
 from dlm.cli.common import (
-    enter_project,
     is_first_process,
     lineage,
     logged,
@@ -22,16 +22,11 @@ from dlm.cli.common import (
 )
 from dlm.cli.planning import PLANNING
 from dlm.cli.rescoring import print_scores
-from dlm.errors import SettingsError
-from dlm.params import Cell, Plan, code_digest
+from dlm.cli.runs import runs
+from dlm.params import code_digest
 from dlm.params.stamps import answers_as_now
 from dlm.progress import say
-
-bundle_option = click.option(
-    "--bundle",
-    metavar="NUMBER",
-    help="One bundle of NAME's tasks only: those of a table, as execution.bundle divides them.",
-)
+from dlm.settings import TrainedCheckpoint
 
 
 @click.command()
@@ -61,14 +56,14 @@ def prepare(name: str, scale: str, log: Path | None) -> None:
 def train(name: str, scale: str, log: Path | None) -> None:
     """Train the checkpoint NAME by its recipe; docs/training.md says how several processes share it."""
     with requeueable(f"train {name}"), pipeline(scale, log if is_first_process() else None) as plan:
+        entry = of_kind(plan, name, TrainedCheckpoint, "train")
+
         from dlm.data import LazyRows, load_joined
         from dlm.files import is_made_from
-        from dlm.settings import TrainedCheckpoint
         from dlm.tracking import live_training
         from dlm.training import load_start
         from dlm.training import train as run_training
 
-        entry = of_kind(plan, name, TrainedCheckpoint, "train")
         recipe = plan.params.recipes[entry.recipe]
         data = {dataset: plan.layout.folder("data", dataset) for dataset in entry.datasets}
         start, parents = load_start(plan, entry.start, four_bit=recipe.four_bit)
@@ -161,7 +156,7 @@ def convert(
 @click.option("--prompt", help="Answer this prompt and print the answer.")
 @click.option("--seed", default=0, show_default=True, help="Seed, with --prompt.")
 @decoding_options
-@bundle_option
+@bundle_options
 @pipeline_options
 def sample(
     name: str | None,
@@ -173,14 +168,18 @@ def sample(
     order: bool,
     device: str,
     dtype: str,
+    table: str | None,
     bundle: str | None,
     scale: str,
     log: Path | None,
 ) -> None:
-    """Sample all tasks of the checkpoint NAME, or answer one --prompt with the checkpoint folder --model."""
+    """Sample all tasks of the checkpoint NAME, or answer one --prompt with the checkpoint folder --model.
+
+    Every table that evaluates NAME counts, and their test sets have to be prepared; --table names one of them.
+    """
     if prompt is not None:
-        if model is None or name is not None or bundle is not None:
-            raise click.UsageError("--prompt needs --model DIR, and neither NAME nor --bundle")
+        if model is None or any(given is not None for given in (name, table, bundle)):
+            raise click.UsageError("--prompt needs --model DIR, and neither NAME nor --table nor --bundle")
         click.echo(answer(model, prompt, seed, preset, changes, device=device, dtype=dtype, order=order))
         return
     if preset is not None or changes or order:
@@ -188,9 +187,10 @@ def sample(
     if name is None or model is not None:
         raise click.UsageError("give the NAME of a checkpoint, or --model DIR and --prompt TEXT")
     with pipeline(scale, log) as plan:
+        bundles = chosen_bundles(plan, "responses", name, table, bundle)
+
         from dlm.evaluation import RECORDS, sample_cells
 
-        bundles = _bundles(plan, name, bundle)
         folders = {label: plan.layout.folder("responses", label) for label in bundles}
 
         def forget(label: str) -> None:
@@ -212,12 +212,13 @@ def sample(
 @click.argument("names", metavar="NAME | FILE...", nargs=-1, required=True)
 @click.option("--generations", is_flag=True, help="Score FILEs of recorded answers; a line a setting.")
 @click.option("--filter", "filter_name", metavar="NAME", help="Another answer filter of the task, with --generations.")
-@bundle_option
+@bundle_options
 @pipeline_options
 def score(
     names: tuple[str, ...],
     generations: bool,
     filter_name: str | None,
+    table: str | None,
     bundle: str | None,
     scale: str,
     log: Path | None,
@@ -228,8 +229,8 @@ def score(
     the same tasks, and print task, length, steps, number of answers and accuracy in percent of each setting.
     """
     if generations:
-        if bundle is not None:
-            raise click.UsageError("--bundle goes with NAME, not with --generations")
+        if bundle is not None or table is not None:
+            raise click.UsageError("--table and --bundle go with NAME, not with --generations")
         with logged(log):
             print_scores(names, filter_name)
         return
@@ -237,9 +238,11 @@ def score(
         raise click.UsageError("several FILEs and --filter go with --generations; NAME is scored as its tables say")
     (name,) = names
     with pipeline(scale, log) as plan:
+        bundles = chosen_bundles(plan, "scores", name, table, bundle)
+
         from dlm.evaluation import score_cells
 
-        for label, cells in _bundles(plan, name, bundle).items():
+        for label, cells in bundles.items():
             with making(plan, "scores", label):
                 scores = score_cells(
                     plan.layout.folder("responses", label),
@@ -274,45 +277,7 @@ def table(name: str, publish: bool, scale: str, log: Path | None) -> None:
         say(f"table {name}: {path}")
 
 
-@click.group()
-def runs() -> None:
-    """Show the results in MLflow: on the server that MLFLOW_TRACKING_URI names, else in this clone's own store."""
-
-
-shown_scales = click.option("--scale", "scales", multiple=True, help="Only this scale's; may be given several times.")
-
-
-@runs.command()
-@shown_scales
-def sync(scales: tuple[str, ...]) -> None:
-    """Bring every finished training and evaluation into MLflow, each once."""
-    root = enter_project()
-    from dlm.tracking import sync as sync_runs
-
-    say(f"runs sync: {sync_runs(root, scales)}")
-
-
-@runs.command()
-@shown_scales
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of the UI; 5000, or a free one, where none is given.")
-def ui(scales: tuple[str, ...], port: int | None) -> None:
-    """Sync, then open MLflow's UI on the runs."""
-    root = enter_project()
-    from dlm.tracking import serve
-
-    serve(root, scales, port)
-
-
 VERBS = (prepare, train, convert, sample, score, table, runs, *PLANNING)
-
-
-def _bundles(plan: Plan, name: str, number: str | None = None) -> dict[str, tuple[Cell, ...]]:
-    plan.entry("checkpoints", name)
-    if not plan.cells(name):
-        raise SettingsError(f"no table of scale '{plan.scale}' evaluates checkpoint '{name}'; add it to a table's rows")
-    asked = plan.bundles(name) if number is None else {f"{name}/{number}": plan.bundle(f"{name}/{number}")}
-    plan.refuse_unsafe(cell.task for bundle in asked.values() for cell in bundle)
-    return asked
 
 
 def _digest_of(folder: Path) -> str:

@@ -51,6 +51,23 @@ class Case:
         return " ".join([f"{where}[{self.number}]", *told])
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one case."""
+
+    case: Case
+    problems: tuple[str, ...]
+    """What differs, a line each; empty when the case passed."""
+
+    @property
+    def line(self) -> str:
+        """The line that is printed."""
+        if not self.problems:
+            return f"passed {self.case.name}"
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        return f"FAILED {self.case.name}: {self.problems[0]}{more}"
+
+
 def read_cases(folder: Path) -> list[Case]:
     """Read every case under a folder, in the order of files and of cases in them.
 

@@ -1,19 +1,16 @@
-"""Run reference cases and count: ``dlm verify``."""
+"""Run reference cases: what checks a case of each kind, alone and beside the others of its file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
-from dlm.errors import DataError, DlmError
-from dlm.settings.checks import one_of
+from dlm.errors import DlmError
 from dlm.verification import forward, likelihood, loss, masks, sampling, schedules
-from dlm.verification.cases import KINDS, Case, read_cases
+from dlm.verification.cases import Case, Outcome
 from dlm.verification.checkpoints import Checkpoints
 from dlm.verification.fields import Malformed
-from dlm.verification.together import check_ids, check_versions, usual_versions
+from dlm.verification.together import check_ids, check_versions
 
 Runner = Callable[[Case, Checkpoints], Iterator[str]]
 
@@ -26,56 +23,6 @@ RUNNERS: dict[str, Runner] = {
     "schedules": schedules.check,
 }
 """What checks a case of each kind, a line for each thing that differs."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one case."""
-
-    case: Case
-    problems: tuple[str, ...]
-    """What differs, a line each; empty when the case passed."""
-
-    @property
-    def line(self) -> str:
-        """The line that is printed."""
-        if not self.problems:
-            return f"passed {self.case.name}"
-        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-        return f"FAILED {self.case.name}: {self.problems[0]}{more}"
-
-
-def verify(folder: str | Path, kind: str | None = None, tell: Callable[[str], None] | None = None) -> list[Outcome]:
-    """Run every reference case under a folder.
-
-    Args:
-        folder: a reference in the format of ``tests/parity/README.md``, or a part of one.
-        kind: only cases of this kind; None: all.
-        tell: called with a line for each case.
-
-    Returns:
-        An outcome for each case, in the order in which they were found.
-
-    Raises:
-        DataError: no case there.
-        SettingsError: unknown kind.
-    """
-    from transformers.utils import logging
-
-    if kind is not None:
-        one_of("kind", kind, KINDS)
-    logging.set_verbosity_error()  # what a checkpoint's own files lack is no concern of this command
-    found = read_cases(Path(folder))
-    cases = [case for case in found if kind in (None, case.kind)]
-    if not cases:
-        raise DataError(f"{folder}: no reference case of kind '{kind}' in it; expected {kind}/*.json")
-    outcomes = []
-    with Checkpoints() as checkpoints:
-        for outcome in run_cases(cases, checkpoints, usual_versions(found)):
-            outcomes.append(outcome)
-            if tell:
-                tell(outcome.line)
-    return outcomes
 
 
 def run_cases(cases: Sequence[Case], checkpoints: Checkpoints, usual: Mapping[str, str]) -> Iterator[Outcome]:

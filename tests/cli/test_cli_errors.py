@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import without_torch
+
+WITHOUT_TORCH = (sys.executable, without_torch.__file__, "-m", "dlm")
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +21,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     return folder
 
 
-def dlm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dlm", *arguments], cwd=project, capture_output=True, text=True, timeout=120
-    )
+def dlm(
+    project: Path, *arguments: str, program: tuple[str, ...] = (sys.executable, "-m", "dlm")
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*program, *arguments], cwd=project, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -44,10 +47,13 @@ def dlm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["train", ""], "has no checkpoint named '': known: "),
         (["prepare", "corpus", "--log", "params"], "params: Is a directory; make place or access for it"),
         (["table", "tabel1"], "has no table named 'tabel1': did you mean 'table1'?"),
+        (["verify", "params"], "params: no reference case in it; expected forward/*.json"),
+        (["verify", "params", "--kind", "mask"], "kind: unknown 'mask'; did you mean 'masks'?"),
     ],
 )
 def test_a_wrong_name_is_one_line(project: Path, arguments: list[str], message: str) -> None:
-    done = dlm(project, *arguments)
+    """Before torch is imported, which takes seconds: here there is none."""
+    done = dlm(project, *arguments, program=WITHOUT_TORCH)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert message in done.stderr

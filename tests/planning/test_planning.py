@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from doubles import small_architecture, small_denoiser, word_tokenizer
 
+from dlm.cli import cli
 from dlm.errors import SettingsError
 from dlm.likelihood import Answer, estimate
 from dlm.models import make_denoiser
@@ -139,8 +140,9 @@ def test_every_table_of_the_paper_scale_is_planned_and_reckoned(paper: Plan, tab
 
 
 def test_a_table_of_the_paper_scale_is_told() -> None:
-    command = [sys.executable, "-m", "dlm", "plan", "llada_base", "--scale", "paper", "--gpu", "A100-80GB"]
-    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True).stdout
+    asked = ["plan", "llada_base", "--scale", "paper", "--gpu", "A100-80GB"]
+    with contextlib.chdir(ROOT):
+        text = CliRunner().invoke(cli, asked, catch_exceptions=False).stdout
     assert "llada_base at scale paper, on one A100-80GB" in text and "llada_mc32_cfg0.5" in text
     assert "not reckoned" not in text
 
@@ -150,14 +152,15 @@ def test_an_unknown_size_is_named() -> None:
         find_gpu("H10")
 
 
-def test_the_verb(tmp_path: Path) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "dlm", "plan", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+def test_the_verb(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*arguments: str) -> str:
+        return CliRunner().invoke(cli, ["plan", *arguments], catch_exceptions=False).stdout
 
-    text = run("table1", "--scale", "tiny").stdout
+    monkeypatch.chdir(ROOT)
+    text = run("table1", "--scale", "tiny")
     assert "jobs, if nothing is there yet: 36 (9 data, 10 checkpoints" in text
-    lines = run("table1", "--csv").stdout.splitlines()
+    lines = run("table1", "--csv").splitlines()
     assert lines[0].startswith("table,step,checkpoint,task,setting,documents,forward_passes")
     assert "table1,sample,llada-base,sudoku,answer48,128,3072," in "\n".join(lines)
-    assert run("table9").stderr.startswith("error: scale 'tiny' has no table named 'table9'")
+    with pytest.raises(SettingsError, match="scale 'tiny' has no table named 'table9'"):
+        run("table9")
