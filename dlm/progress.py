@@ -6,6 +6,7 @@ bar.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from types import TracebackType
@@ -30,6 +31,12 @@ def say(text: str) -> None:
         if stream is not None:
             stream.write(text + "\n")
             stream.flush()
+
+
+@functools.cache
+def warn(text: str) -> None:
+    """Write one line about what was probably not meant, once however often it is found."""
+    say(f"warning: {text}")
 
 
 class Progress:

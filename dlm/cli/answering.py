@@ -13,7 +13,7 @@ import click
 
 from dlm.errors import SettingsError
 from dlm.params.options import Options
-from dlm.progress import say
+from dlm.progress import say, warn
 from dlm.settings import ExecutionSettings, settable
 
 if TYPE_CHECKING:
@@ -136,10 +136,13 @@ def _order(denoiser: Any, sample: Sample, end: int) -> str:
 
 
 def _chosen(denoiser: Any, name: str | None, values: Mapping[str, Any]) -> Any:
-    """Return the settings of a preset, or the checkpoint's own, with their changes."""
-    from dlm.sampling import default_settings
+    """Return the settings of a preset, or the checkpoint's own, with their changes; warn where they do not fit it."""
+    from dlm.sampling import default_settings, misfits
 
-    return _OPTIONS.decoding(name, values, default_settings(denoiser), denoiser.max_positions)
+    settings = _OPTIONS.decoding(name, values, default_settings(denoiser), denoiser.max_positions)
+    for line in misfits(denoiser.conventions, settings):
+        warn(line)
+    return settings
 
 
 def _read(name: str | None, changes: Sequence[str]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dlm.data.answers import answer_text, countdown_correct, final_number, sudoku_cells
 from dlm.data.expression import Evaluation, ExpressionError, evaluate
-from dlm.data.hub import fetch_checkpoint
 from dlm.data.lazy import LazyRows
 from dlm.data.mixtures import mixture_rows, problem_documents, question, solution
 from dlm.data.prepare import load_joined, load_rows, prepare
 from dlm.data.problems import Kind, Problem, generate, make_kind, side
+from dlm.data.published import fetch_checkpoint
 from dlm.data.repository import FILES
 from dlm.data.testsets import fixed_documents
 from dlm.data.tokenizer import train_tokenizer

@@ -1,10 +1,9 @@
-"""What a hub holds: training sets, turned into chats or texts, and the files of published checkpoints."""
+"""Training sets of a hub, turned into chats or texts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 from dlm.data.asking import asked
@@ -157,34 +156,3 @@ def held_out_numbers(rows: int, share: float, seed: int) -> frozenset[int]:
     """Return the numbers of the rows that are held out: ``share`` of them, at least one if the share is not 0."""
     count = min(max(round(share * rows), int(share > 0)), max(rows - 1, 0))
     return frozenset(shuffled(stream(seed, "held-out"), range(rows))[:count] if count else ())
-
-
-_CHECKPOINT_FILES = ["*.json", "model*.safetensors", "*.txt", "*.jinja", "*.model"]
-"""Settings, weights and vocabularies: no code, and no second copy of the weights in another format."""
-
-
-def fetch_checkpoint(repository: str, revision: str | None = None) -> tuple[Path, str]:
-    """Fetch the files of a published checkpoint into the hub's cache on this machine, as far as they are not there.
-
-    Args:
-        repository: hub id, `organisation/name`; HF_ENDPOINT names another hub.
-        revision: branch, tag or commit; None: `main`.
-
-    Returns:
-        The folder and the commit that the revision stands for.
-
-    Raises:
-        RemoteError: it cannot be fetched.
-    """
-    import huggingface_hub
-
-    where = f"{repository}@{revision or 'main'}"
-    folder = Path(
-        asked(
-            where,
-            lambda: huggingface_hub.snapshot_download(
-                repository, revision=revision, allow_patterns=_CHECKPOINT_FILES, ignore_patterns=["*/*"]
-            ),
-        )
-    )
-    return folder, folder.name

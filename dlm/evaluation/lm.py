@@ -19,7 +19,8 @@ from dlm.evaluation.execution import execution_content
 from dlm.evaluation.request import Request, cut, requests_of, stream_of
 from dlm.likelihood import Answer, Estimate, combine, estimate, windows
 from dlm.models import Denoiser, load_denoiser, require_pair_masks
-from dlm.sampling import PromptError, Sample, Sampler, begun, default_settings, tokens_before
+from dlm.progress import warn
+from dlm.sampling import PromptError, Sample, Sampler, begun, default_settings, misfits, tokens_before
 from dlm.settings import DreamMasks, ExecutionSettings, LikelihoodSettings, SamplerSettings
 
 
@@ -76,6 +77,8 @@ class DiffusionLM(TemplateLM):
         self.likelihood_settings = likelihood or LikelihoodSettings()
         batch_size, record_order = self.execution.batch_size, self.execution.record_order
         self._sampler = Sampler(denoiser, sampler, seed=seed, batch_size=batch_size, record_order=record_order)
+        for line in misfits(denoiser.conventions, self._sampler.settings):
+            warn(line)
         self._chat = Chat(lambda: denoiser.tokenizer, denoiser.digest[:12] or "unsaved")
 
     # What the records are made of

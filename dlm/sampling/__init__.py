@@ -1,6 +1,7 @@
 """``Sampler(model, settings).sample(prompts)``: one loop, its parts chosen by settings."""
 
 from dlm.sampling.asking import Prompt, begun
+from dlm.sampling.fitting import misfits
 from dlm.sampling.own import default_settings, plain_settings, read_settings
 from dlm.sampling.rules import Quota, Rule, rule_for
 from dlm.sampling.sampler import Sampler
@@ -31,6 +32,7 @@ __all__ = [
     "even_counts",
     "first_stop",
     "floor_counts",
+    "misfits",
     "order_tau",
     "plain_settings",
     "read_settings",

@@ -31,6 +31,10 @@ _TOTALS = {
 }
 
 
+class Outdated(DataError):
+    """Scores of what is no longer there to be scored: nothing of them is shown."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Scores:
     """A scores file and where it lies."""
@@ -52,6 +56,13 @@ class _Scores:
         checkpoint = self.path.parent.parent
         return checkpoint.parent.parent / "responses" / checkpoint.name / bundle
 
+    def weights(self, otherwise: str) -> str:
+        """Return the digest of the checkpoint as it is now, or ``otherwise`` where that cannot be told."""
+        try:
+            return str(read_manifest(self.path.parents[3] / "checkpoints" / self.model, verify=False)["digest"])
+        except DataError:
+            return otherwise
+
     def sampled(self, bundle: str) -> int:
         """Return when a bundle's sampling ended, in milliseconds."""
         return round(1000 * read_manifest(self.responses(bundle), verify=False)["made_from"]["ended"])
@@ -62,10 +73,15 @@ def read_evaluations(path: Path, scale: str, root: Path) -> list[Record]:
 
     Raises:
         DataError: the scores are damaged, of another format, or older than the responses.
+        Outdated: they are of weights that are no longer the checkpoint's: bundles are numbered anew when the tables
+            change, and a folder of before may be left.
     """
     scores = _Scores(path=path, root=root, scale=scale, content=read_json(path))
     if (found := scores.content["format"]) != SCORES_FORMAT:
         raise DataError(f"{path}: format '{found}', expected '{SCORES_FORMAT}'; run `dlm score {scores.model}` again")
+    if scores.content["checkpoint"] != scores.weights(otherwise=scores.content["checkpoint"]):
+        again = f"run `dlm sample {scores.model} --scale {scale}`, then score, or delete the folder"
+        raise Outdated(f"{path}: of earlier weights of '{scores.model}'; {again}")
     settings = _settings(scores)
     return [_record(scores, cell, settings.get(_asked(cell), {})) for cell in scores.content["cells"]]
 
@@ -96,6 +112,7 @@ def _record(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any
         key=digest([scores.model, *_asked(cell)])[:16],
         asked=fingerprint,
         fingerprint=fingerprint,
+        ended=scores.sampled(cell["bundle"]),
         show=partial(_show, scores, cell, settings, executions),
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlm.errors import DataError, DlmError, did_you_mean
 from dlm.files import MANIFEST
-from dlm.tracking.evaluations import SCORES, read_evaluations
+from dlm.tracking.evaluations import SCORES, Outdated, read_evaluations
 from dlm.tracking.trainings import read_training
 from dlm.tracking.view import Record
 
@@ -48,7 +48,18 @@ def read_records(root: Path, scales: Sequence[str] = ()) -> Found:
             _take(found, path, scale, root, read_training)
         for path in _paths(base, f"scores/*/*/{SCORES}"):
             _take(found, path, scale, root, read_evaluations)
+    found.records = _latest(found.records)
     return found
+
+
+def _latest(records: Sequence[Record]) -> list[Record]:
+    """Return one record of each key: a bundle of an earlier division may hold a cell that was evaluated again since."""
+    kept: dict[tuple[str, str], Record] = {}
+    for record in records:
+        key = record.experiment, record.key
+        if key not in kept or record.ended >= kept[key].ended:
+            kept[key] = record
+    return list(kept.values())
 
 
 def _paths(base: Path, pattern: str) -> list[Path]:
@@ -62,6 +73,8 @@ def _take(found: Found, path: Path, scale: str, root: Path, read: Callable[[Path
         records = read(path, scale, root)
     except DlmError as error:
         found.faults.append(str(error))
+        if isinstance(error, Outdated):
+            found.sources.add(str(path.relative_to(root)))
     except (KeyError, TypeError, ValueError) as error:
         found.faults.append(f"{path.relative_to(root)}: not as this version writes it ({error!r})")
     else:

@@ -60,6 +60,8 @@ class Record:
     """Digest of what it was to be made from."""
     fingerprint: str
     """Digest of everything that is shown of it."""
+    ended: int = 0
+    """When its work ended, in milliseconds since 1970: of two records of the same key the later is shown."""
     show: Callable[[], Run]
     """Work out the run; called for records that are not shown yet."""
 

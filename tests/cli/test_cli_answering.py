@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from doubles import small_denoiser
+from doubles import small_denoiser, with_conventions
 
 from dlm.cli import cli
 from dlm.errors import SettingsError
@@ -30,6 +30,14 @@ def test_a_prompt_is_answered_by_a_preset(checkpoint: Path) -> None:
     asked = ("sample", "--model", str(checkpoint), "--prompt", "b c", "--preset", "llada", "--set", "max_new_tokens=6")
     assert run(*asked) == run(*asked)
     assert len(run(*asked, "--set", "suppress_tokens=[0, 2]").split()) == 6
+
+
+def test_a_method_for_another_kind_of_checkpoint_is_warned_of(tmp_path: Path) -> None:
+    masked = with_conventions(small_denoiser(), objective="mdlm")
+    save_denoiser(masked, tmp_path / "masked", name="masked", made_from={})
+    asked = ("sample", "--model", str(tmp_path / "masked"), "--prompt", "b c", "--set", "max_new_tokens=6", "--preset")
+    assert run(*asked, "bd3lm").count("warning: a growing canvas hides what follows a block") == 1
+    assert "warning" not in run(*asked, "dream")
 
 
 def test_the_checkpoints_own_method_with_another_length(checkpoint: Path) -> None:

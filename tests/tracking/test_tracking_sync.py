@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracking_examples import BEGAN, CURVE, Shown, cell, change_scores, small_project, write_scores, write_training
+from tracking_examples import (
+    BEGAN,
+    CURVE,
+    Shown,
+    cell,
+    change_scores,
+    small_project,
+    weights,
+    write_scores,
+    write_training,
+)
 
 from dlm.analysis.estimates import estimate
 from dlm.errors import DataError
@@ -76,7 +86,7 @@ def test_an_evaluation_is_a_run_with_the_tables_figures_and_every_setting(projec
     records = f"results/{shown.scale}/responses/base-sft/1"
     wanted = {
         "scale": shown.scale,
-        "checkpoint_digest": "k" * 64,
+        "checkpoint_digest": weights(project, shown.scale, "base-sft"),
         "what": "w" * 64,
         "how": "h" * 64,
         "records": records,
@@ -243,6 +253,24 @@ def test_scores_older_than_their_responses_wait_for_the_next_scoring(
     scores.write_bytes(before)
     assert sync(project).shown == 3
     assert f"older than its responses; run `dlm score base --scale {scale}`" in capsys.readouterr().err
+
+
+def test_what_an_earlier_division_into_bundles_left_is_not_shown(
+    project: Path, scale: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one cell in two bundles the one that was sampled later counts; of earlier weights none does."""
+    write_scores(project, scale, "base", [cell("sudoku", right=1)], bundle="7", ended=BEGAN)
+    sync(project)
+    shown = Shown(f"sqlite:///{project / '.mlflow' / 'mlflow.db'}", scale)
+    assert shown.runs("evaluations")["sudoku · base · answer16"].data.metrics["score/value"] == 3 / 8
+    write_scores(project, scale, "base", [cell("sudoku", right=1)], bundle="7", ended=BEGAN + 200)
+    sync(project)
+    assert shown.runs("evaluations")["sudoku · base · answer16"].data.metrics["score/value"] == 1 / 8
+    assert capsys.readouterr().err == ""
+    write_training(project, scale, "base", curve=CURVE[:3])
+    sync(project)
+    assert not [name for name in shown.runs("evaluations") if " · base · " in name]
+    assert capsys.readouterr().err.count("of earlier weights of 'base'; run `dlm sample base") == 2
 
 
 def test_unfinished_drafts_are_no_records(project: Path, scale: str) -> None:

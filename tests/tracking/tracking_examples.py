@@ -90,9 +90,26 @@ def cell(task: str = "sudoku", setting: str = "answer16", right: int = 3, n: int
     return plain | changes
 
 
-def write_scores(root: Path, scale: str, model: str, cells: Sequence[Mapping[str, Any]], steps: int = 8) -> Path:
+def weights(root: Path, scale: str, model: str) -> str:
+    """The digest of a checkpoint; some digest where there is none."""
+    manifest = root / "results" / scale / "checkpoints" / model / "manifest.json"
+    return str(read_json(manifest)["digest"]) if manifest.is_file() else "k" * 64
+
+
+def write_scores(
+    root: Path,
+    scale: str,
+    model: str,
+    cells: Sequence[Mapping[str, Any]],
+    steps: int = 8,
+    *,
+    bundle: str = "1",
+    ended: float = BEGAN + 100,
+) -> Path:
     """Write responses with their manifest, and the scores made of them."""
-    responses = root / "results" / scale / "responses" / model / "1"
+    checkpoint = weights(root, scale, model)
+    cells = [{**each, "checkpoint": checkpoint, "bundle": bundle} for each in cells]
+    responses = root / "results" / scale / "responses" / model / bundle
     write_jsonl(responses / "records.jsonl", [{"kind": "generate", "cells": len(cells)}])
     sampler = SAMPLER | {"selector": {"kind": "even", "steps": steps}}
     settings = [
@@ -104,18 +121,18 @@ def write_scores(root: Path, scale: str, model: str, cells: Sequence[Mapping[str
         responses,
         kind="responses",
         name=model,
-        made_from={"parents": {model: "k" * 64}, "settings": settings, "ended": BEGAN + 100},
+        made_from={"parents": {model: checkpoint}, "settings": settings, "ended": ended},
     )
-    path = root / "results" / scale / "scores" / model / "1" / "scores.json"
+    path = root / "results" / scale / "scores" / model / bundle / "scores.json"
     scores = {
         "format": "dlm-scores/1",
         "model": model,
         "scale": scale,
-        "checkpoint": "k" * 64,
-        "responses": {"1": manifest["digest"]},
+        "checkpoint": checkpoint,
+        "responses": {bundle: manifest["digest"]},
         "code": {"version": "0.1.0", "commit": "b" * 40, "edited": True},
         "executions": {HOW: {"device": "cpu", "batch_size": 16, "versions": {"torch": "2.13.0"}}},
-        "cells": list(cells),
+        "cells": cells,
     }
     write_json(path, scores)
     return path
