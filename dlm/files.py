@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from dlm.errors import CheckpointError, DataError, DlmError, SetupError
+from dlm.errors import CheckpointError, DataError, DlmError, SettingsError, SetupError
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = "dlm-manifest/1"
@@ -243,6 +243,42 @@ def read_manifest(folder: str | Path, *, verify: bool = True) -> dict[str, Any]:
         for file, entry in manifest["files"].items():
             _check_file(folder / file, entry, fault)
     return manifest
+
+
+def check_destination(source: Path, dest: Path, *, empty: bool = False, own: bool = False) -> None:
+    """Refuse a destination whose content would be lost.
+
+    Args:
+        source: folder that is read.
+        dest: folder to be written.
+        empty: whether a checkpoint there is refused too.
+        own: whether the folder is there for what is written, so that nothing in it is anybody's.
+
+    Raises:
+        SettingsError: it holds anything but a converted checkpoint, is the source, or one lies in the other.
+    """
+    here, there = source.resolve(), dest.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise SettingsError(f"{dest}: is the source, or one lies inside the other; choose another folder to write")
+    if dest.is_file():
+        raise SettingsError(f"{dest}: is a file; choose another folder to write")
+    if dest.is_dir() and any(dest.iterdir()) and (empty or not (own or _is_converted(dest))):
+        raise SettingsError(f"{dest}: is not empty, and what it holds would be lost; choose another folder to write")
+
+
+def _is_converted(folder: Path) -> bool:
+    """Whether a folder is a checkpoint that was converted and not trained since, so that little is lost with it."""
+    manifest = own_manifest(folder)
+    return manifest is not None and "source" in manifest["made_from"]
+
+
+def own_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of a checkpoint of this project, its files unchecked; None where there is none."""
+    try:
+        manifest = read_manifest(folder, verify=False)
+    except DataError:
+        return None
+    return manifest if manifest["kind"] == "checkpoint" else None
 
 
 def is_made_from(folder: str | Path, made_from: Mapping[str, Any], *, aside: Collection[str] = ()) -> bool:

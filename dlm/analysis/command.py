@@ -42,6 +42,7 @@ def write_table(name: str, plan: Plan) -> Path:
         asked,
         Published.load(plan.layout.root / PUBLISHED) if table.published else None,
         plan.params.meaningless,
+        plan.params.title,
     )
     return write_files(result, plan.layout.tables, code=code_version(), sources=_sources(plan, name))[0]
 

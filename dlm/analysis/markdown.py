@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dlm.analysis.estimates import TOLERANCE, Estimate
 from dlm.analysis.numbers import percent, shown, shown_change, shown_error, unit_of_changes
 from dlm.analysis.published import Figure
-from dlm.analysis.tables import PairedGain, Result, TableResult, pairs
+from dlm.analysis.tables import Beside, PairedGain, Result, TableResult, pairs
 from dlm.settings import Task
 from dlm.settings.metrics import MetricKind, metric_kind
 
@@ -32,10 +32,9 @@ def _scale_note(result: TableResult) -> str:
     start = f"Table `{result.name}`, scale `{result.scale}`"
     if result.meaningless:
         return f"{start}: shrunk for tests, **its numbers are meaningless**."
-    if result.table.published is None and result.scale == "tiny":
-        return f"{start}: tiny stand-ins, not the paper's models; no published number can be compared with these."
     if result.table.published is None:
-        return f"{start}: nothing is published that these numbers could be compared with."
+        about = f": {_plain(result.about).rstrip('.')}" if result.about else ""
+        return f"{start}{about}. No published number stands beside these."
     return f"{start}: beside the published numbers of {', '.join(f'`{name}`' for name in _sources(result))}."
 
 
@@ -58,15 +57,23 @@ def _score_rows(result: TableResult) -> list[list[str]]:
     columns = range(len(result.table.tasks))
     rows = range(len(result.table.rows))
     head = ["Model", *_headings(result)]
-    return [head, *([_label(result, row), *(_score(result, row, column) for column in columns)] for row in rows)]
+    own = [[_label(result, row), *(_score(result, row, column) for column in columns)] for row in rows]
+    return [head, *own, *(_beside(result, each) for each in result.beside)]
+
+
+def _beside(result: TableResult, each: Beside) -> list[str]:
+    """Return the row of a published model that is not computed; – where nothing is published."""
+    kinds = [metric_kind(result.tasks[task].metric) for task in result.table.tasks]
+    figures = [shown(kind, figure.value) if figure else "–" for kind, figure in zip(kinds, each.figures, strict=True)]
+    return [f"{_plain(each.model)}, published", *figures]
 
 
 def _label(result: TableResult, index: int) -> str:
-    """Return a row's name; of a compared one only what it adds to the other's, `+ MDLM SFT` where they are equal."""
-    label = result.table.rows[index].label
+    """Return a row's name; of a compared one only what it adds to the other's, its stage where that is nothing."""
+    label, stage = result.table.rows[index].label, result.table.rows[index].stage
     before = {after: before for before, after in pairs(result.table)}.get(index)
     if before is not None:
-        label = label.removeprefix(result.table.rows[before].label).strip() or "+ MDLM SFT"
+        label = label.removeprefix(result.table.rows[before].label).strip() or str(stage)
     return _plain(label)
 
 

@@ -16,6 +16,7 @@ from dlm.analysis.cells import Cell
 from dlm.analysis.markdown import markdown
 from dlm.analysis.numbers import decimal
 from dlm.analysis.published import Figure
+from dlm.analysis.speed import speed_csv
 from dlm.analysis.tables import PairedGain, Result, TableResult
 from dlm.files import write_json, write_text
 
@@ -39,7 +40,7 @@ COLUMNS = (
 SEED_COLUMNS = ("seeds", "seed_sd")
 """Over how many seeds a value is the mean, and the standard deviation of the value over them; nothing for one seed."""
 LINEAGE_FORMAT = "dlm-table-lineage/1"
-SUFFIXES = (".lineage.json", ".md", ".csv")
+SUFFIXES = (".lineage.json", ".speed.csv", ".md", ".csv")
 """What a table consists of, in the order of writing: the CSV, which others wait for, last."""
 _ANSWERS = ("empty_share", "truncated_share", "mean_tokens", "tokens_per_pass", "order_tau")
 """What scores say of how answers look."""
@@ -48,7 +49,7 @@ _ANSWERS = ("empty_share", "truncated_share", "mean_tokens", "tokens_per_pass", 
 def write_files(
     result: TableResult, folder: str | Path, *, code: Mapping[str, Any], sources: Mapping[str, Any] | None = None
 ) -> list[Path]:
-    """Write ``<name>.csv``, ``.md`` and ``.lineage.json`` into ``folder``, each atomically; return their paths.
+    """Write the table's files (`SUFFIXES`) into ``folder``, each atomically; return their paths, the CSV's first.
 
     Args:
         result: what `build_table` computed.
@@ -56,11 +57,12 @@ def write_files(
         code: what made the table, such as the version and commit of this code; kept in the lineage.
         sources: where what was fetched came from, by step and name; kept in the lineage.
     """
-    lineage_path, markdown_path, csv_path = (Path(folder) / f"{result.name}{suffix}" for suffix in SUFFIXES)
+    lineage_path, speed_path, markdown_path, csv_path = paths = [Path(folder) / f"{result.name}{s}" for s in SUFFIXES]
     write_json(lineage_path, lineage(result, code=code, sources=sources))
+    write_text(speed_path, speed_csv(result))
     write_text(markdown_path, markdown(result))
     write_text(csv_path, csv_text(result))
-    return [csv_path, markdown_path, lineage_path]
+    return paths[::-1]
 
 
 def csv_text(result: TableResult) -> str:

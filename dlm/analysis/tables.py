@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dlm.analysis.cells import Cell, again, read_cells
 from dlm.analysis.estimates import Estimate, Gain, paired_gain
-from dlm.analysis.published import Joined, Published
+from dlm.analysis.published import Figure, Joined, Published
 from dlm.analysis.repeats import mean_cell, spread
 from dlm.analysis.verdicts import Verdict, judge
 from dlm.errors import DataError
@@ -65,6 +65,15 @@ class PairedGain:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A published model that is shown, not computed."""
+
+    model: str
+    figures: tuple[Figure | None, ...]
+    """In the order of the table's tasks; None: not published."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableResult:
     """A table as computed; `dlm.analysis.render` writes it."""
 
@@ -78,6 +87,9 @@ class TableResult:
     """In the order of the rows that are compared, then of the tasks."""
     meaningless: bool
     """The scale is too small for its numbers to mean anything."""
+    about: str = ""
+    """What the scale is, in one line."""
+    beside: tuple[Beside, ...] = ()
 
 
 def build_table(
@@ -89,6 +101,7 @@ def build_table(
     asked: Callable[[TableRow, str], Asked],
     published: Published | None = None,
     meaningless: bool = False,
+    about: str = "",
 ) -> TableResult:
     """Compute a table from the scores of its models.
 
@@ -101,6 +114,7 @@ def build_table(
         asked: how a row answers a task.
         published: figures to compare with; used where ``table.published`` names a table of them.
         meaningless: say so in every verdict (a scale for tests).
+        about: what the scale is, in one line.
 
     Raises:
         DataError: a cell is missing, damaged, or scored by another metric than the task's; names model and task.
@@ -122,6 +136,21 @@ def build_table(
         results=tuple(results),
         gains=_gains(table, scale, [{name: mean_cell(cells) for name, cells in row.items()} for row in by_row]),
         meaningless=meaningless,
+        about=about,
+        beside=_beside(published, table, tasks),
+    )
+
+
+def _beside(published: Published | None, table: Table, tasks: Mapping[str, Task]) -> tuple[Beside, ...]:
+    if published is None or table.published is None:
+        return ()
+    first, benchmarks = listed(table.published)[0], [tasks[task].benchmark for task in table.tasks]
+    return tuple(
+        Beside(
+            model=model,
+            figures=tuple(published.find(first, model, name) if name else None for name in benchmarks),
+        )
+        for model in table.beside
     )
 
 

@@ -12,6 +12,7 @@ import click
 from dlm.cli.answering import infill
 from dlm.cli.harness import lm_eval
 from dlm.cli.launching import launch
+from dlm.cli.publishing import publish
 from dlm.cli.verbs import VERBS
 from dlm.cli.verify import verify
 from dlm.errors import DlmError
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for verb in (*VERBS, infill, launch, lm_eval, verify):
+for verb in (*VERBS, publish, infill, launch, lm_eval, verify):
     cli.add_command(verb)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from dlm.cli.common import lineage, of_kind
 from dlm.errors import SettingsError
 from dlm.params import Plan
 from dlm.progress import Progress, say
+from dlm.settings import ConvertedCheckpoint, FolderCheckpoint, ForeignCheckpoint, HubCheckpoint
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -41,19 +43,26 @@ def convert_planned(name: str, plan: Plan) -> None:
         DlmError: it is of another kind, or it cannot be fetched, converted or written.
     """
     from dlm.files import read_manifest
-    from dlm.settings import ConvertedCheckpoint, HubCheckpoint
 
     entry, dest = plan.entry("checkpoints", name), plan.layout.folder("checkpoints", name)
     if isinstance(entry, HubCheckpoint):
         folder, commit = _fetch(entry.repository, entry.revision)
         options = {"repository": entry.repository, "revision": commit, "made_from": lineage({}, entry)}
-        blocks = {"objective": "bd3lm", "block_size": entry.block_size} if entry.block_size else {}
-        _convert(folder, dest, name, own=True, causal=entry.autoregressive, **blocks, **options)
+        _convert(folder, dest, name, own=True, **_told(entry), **options)
+        return
+    if isinstance(entry, FolderCheckpoint):
+        folder = plan.layout.root / entry.path
+        _convert(folder, dest, name, own=True, **_told(entry), made_from=lineage({}, entry))
         return
     entry = of_kind(plan, name, ConvertedCheckpoint, "convert")
     start = plan.layout.folder("checkpoints", entry.start)
     made_from = lineage({entry.start: str(read_manifest(start, verify=False)["digest"])}, entry)
     _convert(start, dest, name, own=True, shift=entry.shift, made_from=made_from)
+
+
+def _told(entry: ForeignCheckpoint) -> dict[str, Any]:
+    """Return what converting is told of a checkpoint that was made elsewhere."""
+    return {"causal": entry.autoregressive, **dataclasses.asdict(entry.conventions)}
 
 
 def convert_back(source: Path, dest: Path) -> None:
@@ -64,7 +73,7 @@ def convert_back(source: Path, dest: Path) -> None:
     """
     from dlm.models import convert_back as restore
 
-    with _megabytes(f"convert {dest.name}") as watch:
+    with megabytes(f"convert {dest.name}") as watch:
         files = restore(source, dest, watch=watch)
     say(f"convert {dest.name}: {len(files)} files, each with the bytes that were converted")
 
@@ -79,7 +88,7 @@ def _fetch(repository: str, revision: str | None) -> tuple[Path, str]:
 def _convert(source: Path, dest: Path, name: str, **options: Any) -> None:
     from dlm.models import convert_checkpoint
 
-    with _megabytes(f"convert {name}") as watch:
+    with megabytes(f"convert {name}") as watch:
         manifest = convert_checkpoint(source, dest, name=name, watch=watch, **options)
     origin, tensors = manifest["made_from"]["source"], manifest["made_from"]["tensors"]
     commit = f" at {origin['revision']}" if origin["revision"] else ""
@@ -89,7 +98,7 @@ def _convert(source: Path, dest: Path, name: str, **options: Any) -> None:
 
 
 @contextmanager
-def _megabytes(label: str) -> Iterator[Callable[[int, int], None]]:
+def megabytes(label: str) -> Iterator[Callable[[int, int], None]]:
     """Show progress in megabytes to a watch that is told bytes."""
     shown: list[Progress] = []
 

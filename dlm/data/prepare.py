@@ -10,7 +10,7 @@ from typing import Any
 from dlm.data.hub import hub_rows
 from dlm.data.mixtures import Row, Split, contents, mixture_rows, problem_documents
 from dlm.data.repository import fetch_benchmark
-from dlm.data.testsets import fixed_documents
+from dlm.data.testsets import fixed_documents, own_documents
 from dlm.data.tokenizer import train_tokenizer
 from dlm.errors import DataError, SettingsError, did_you_mean
 from dlm.files import (
@@ -29,6 +29,7 @@ from dlm.settings.data import (
     GeneratedMixture,
     GeneratedProblems,
     HubDataset,
+    OwnDocuments,
     ProblemSettings,
     TokenizerData,
 )
@@ -103,6 +104,10 @@ def _make(
         return {}
     if isinstance(settings, FixedTestSet):
         documents, source = fixed_documents(settings)
+        write_jsonl(folder / "test.jsonl", documents)
+        return {"source": source}
+    if isinstance(settings, OwnDocuments):
+        documents, source = own_documents(settings)
         write_jsonl(folder / "test.jsonl", documents)
         return {"source": source}
     if isinstance(settings, HubDataset):

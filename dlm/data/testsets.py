@@ -1,4 +1,4 @@
-"""Published test sets: a file of a repository, or a copy of it, as documents of the same form as generated ones."""
+"""Test sets in files: published ones, as documents of the same form as generated ones, and a person's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlm.data.fetch import fetch_github
 from dlm.data.mixtures import Row, document
 from dlm.data.problems import Problem, countdown, sudoku
 from dlm.errors import DataError, RemoteError, SettingsError
-from dlm.settings.data import FixedTestSet
+from dlm.settings.data import FixedTestSet, OwnDocuments
 
 FORMATS = (".jsonl", ".json", ".csv", ".parquet")
 MOST_NUMBERS = 6
@@ -46,6 +46,34 @@ def fixed_documents(settings: FixedTestSet, base: str | None = None) -> tuple[li
         raise RemoteError(str(error)) from error
 
 
+def own_documents(settings: OwnDocuments) -> tuple[list[Row], dict[str, Any]]:
+    """Return the rows of a person's test set, each with an `id`, its number from 0 where it has none, and their origin.
+
+    Raises:
+        DataError: the file is missing or damaged, holds no rows, or two have the same id; the row is named.
+        SettingsError: it has fewer rows than asked for, or its format is unknown.
+    """
+    where = settings.path
+    content = _read(Path(where))
+    rows = list(islice(_rows(content, PurePosixPath(where).suffix, where), settings.rows))
+    _check_count(len(rows), settings.rows, where)
+    documents: dict[Any, Row] = {}
+    for number, row in rows:
+        name = row.get("id", number - 1)
+        if not isinstance(name, str | int) or name in documents:
+            problem = "stands there twice" if isinstance(name, str | int) else "is neither a text nor a whole number"
+            raise DataError(f"{where}: row {number}: id {name!r:.60} {problem}")
+        documents[name] = {"id": name, **row}
+    return list(documents.values()), _origin(content)
+
+
+def _check_count(found: int, asked: int | None, where: str) -> None:
+    if not found:
+        raise DataError(f"{where}: holds no rows")
+    if asked is not None and found < asked:
+        raise SettingsError(f"{where}: rows asks for {asked} but the file holds {found}")
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -65,10 +93,7 @@ def _documents(settings: FixedTestSet, content: bytes, where: str) -> list[Row]:
             documents.append(document(make(row), f"{settings.problem}-{number - 1}"))
         except DataError as error:
             raise DataError(f"{where}: row {number}: {error}") from error
-    if not documents:
-        raise DataError(f"{where}: holds no rows")
-    if settings.rows is not None and len(documents) < settings.rows:
-        raise SettingsError(f"{where}: rows asks for {settings.rows} but the file holds {len(documents)}")
+    _check_count(len(documents), settings.rows, where)
     return documents
 
 

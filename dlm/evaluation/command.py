@@ -15,7 +15,7 @@ from lm_eval.utils import setup_logging
 
 from dlm.errors import SettingsError
 from dlm.evaluation.arguments import read_arguments
-from dlm.params.task_files import FOLDER
+from dlm.params.task_files import task_folders
 
 MODEL = "dlm"
 _REFUSING = ("lm_eval.config", "lm_eval._cli")
@@ -47,7 +47,7 @@ def _set_defaults(parsed: argparse.Namespace) -> None:
     file = EvaluatorConfig.load_yaml_config(parsed.config) if getattr(parsed, "config", None) else {}
     if hasattr(parsed, "include_path"):
         paths = parsed.include_path or file.get("include_path") or []
-        parsed.include_path = [str(FOLDER), *([paths] if isinstance(paths, str) else paths)]
+        parsed.include_path = [*map(str, task_folders()), *([paths] if isinstance(paths, str) else paths)]
     if parsed.command == "run" and (parsed.model or file.get("model")) == MODEL:
         _set_model_defaults(parsed, file)
 

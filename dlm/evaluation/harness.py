@@ -25,7 +25,7 @@ from dlm.data import FILES
 from dlm.errors import DlmError, SettingsError, SetupError, did_you_mean
 from dlm.evaluation import documents
 from dlm.files import digest, read_manifest
-from dlm.params.task_files import FOLDER, LOCAL, own_tasks
+from dlm.params.task_files import LOCAL, own_tasks, task_folders
 from dlm.settings import LikelihoodSettings
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def load_tasks(cells: Iterable[Cell], data_folder_of: Callable[[str], Path]) -> 
     managers: dict[bool, TaskManager] = {}
     for cell in cells:
         if cell.task not in loaded:
-            local = cell.task_settings.lm_eval.startswith(LOCAL)
+            local = _is_own(cell.task_settings.lm_eval)
             if local not in managers:
                 managers[local] = _manager(local)
             with _quiet(), _seeded(), _no_programs_in_here():
@@ -128,7 +128,7 @@ def config_digest(tasks: TaskDict) -> str:
 
 
 def _manager(local: bool) -> TaskManager:
-    return TaskManager(include_defaults=False, include_path=FOLDER) if local else TaskManager()
+    return TaskManager(include_defaults=False, include_path=task_folders()) if local else TaskManager()
 
 
 def _load(manager: TaskManager, cell: Cell, data_folder_of: Callable[[str], Path]) -> TaskDict:
@@ -142,7 +142,7 @@ def _load(manager: TaskManager, cell: Cell, data_folder_of: Callable[[str], Path
         is_group = manager.task_index[name].kind is Kind.GROUP
         # Overrides reach an indexed task, or those of a group, as the member of another group.
         asked: Any = {"group": _WRAPPER, "task": [{"group" if is_group else "task": name, **place}]}
-    elif name.startswith(LOCAL):
+    elif name.startswith(LOCAL) or _reads_folder(name):
         raise SettingsError(f"task '{cell.task}': '{name}' needs a prepared test set; name one as its `dataset`")
     else:
         asked = name
@@ -150,6 +150,17 @@ def _load(manager: TaskManager, cell: Cell, data_folder_of: Callable[[str], Path
     groups = {key: group for key, group in loaded.get("groups", {}).items() if key != _WRAPPER}
     members = {key: names for key, names in loaded.get("group_map", {}).items() if key != _WRAPPER}
     return {"tasks": loaded["tasks"], "groups": groups, "group_map": members}
+
+
+def _is_own(name: str) -> bool:
+    """Return whether a task is the package's or the project's, not one of lm-eval's."""
+    return name.startswith(LOCAL) or name in own_tasks()
+
+
+def _reads_folder(name: str) -> bool:
+    """Return whether a task reads its prepared data itself, and cannot do without."""
+    own = own_tasks().get(name)
+    return own is not None and own.reads_folder
 
 
 def _place_of_data(name: str, folder: Path) -> dict[str, Any]:
@@ -160,8 +171,7 @@ def _place_of_data(name: str, folder: Path) -> dict[str, Any]:
         SettingsError: it is of another kind than the task reads.
     """
     kind = read_manifest(folder)["kind"]
-    own = own_tasks().get(name)
-    if own is not None and own.reads_folder:
+    if _reads_folder(name):
         return {"dataset_kwargs": {"folder": str(folder)}}
     if kind != "benchmark":
         raise SettingsError(f"{folder}: of kind '{kind}'; lm-eval's '{name}' reads data of kind 'benchmark'")
@@ -196,7 +206,7 @@ def _check(tasks: TaskDict, cell: Cell) -> None:
     shots = cell.task_settings.num_fewshot
     _check_readout(tasks, cell)
     for name, task in tasks["tasks"].items():
-        if getattr(task, "UNSAFE_CODE", False) and not cell.task_settings.lm_eval.startswith(LOCAL):
+        if getattr(task, "UNSAFE_CODE", False) and not _is_own(cell.task_settings.lm_eval):
             raise SettingsError(_unsafe(cell))
         if shots and task.get_config("num_fewshot") == 0:
             raise SettingsError(f"task '{cell.task}': lm-eval's '{name}' takes no shots; set num_fewshot: 0")

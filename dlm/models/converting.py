@@ -14,8 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlm.errors import CheckpointError, DataError, SettingsError, SetupError
-from dlm.files import MANIFEST, read_json, read_manifest, replacing_folder, sha256_file, write_json, write_manifest
+from dlm.errors import CheckpointError, DataError, SetupError
+from dlm.files import (
+    MANIFEST,
+    check_destination,
+    own_manifest,
+    read_json,
+    read_manifest,
+    replacing_folder,
+    sha256_file,
+    write_json,
+    write_manifest,
+)
 from dlm.models.conventions import Conventions
 from dlm.models.formats import Format, read_format
 from dlm.models.growing import TORCH_TYPES, grown_vocabulary, mean_row
@@ -88,7 +98,7 @@ def convert_checkpoint(
     if causal:
         format_ = _kept_causal(format_, where)
         shift, objective = True, "ar"
-    if _own_manifest(source) is not None:
+    if own_manifest(source) is not None:
         read_manifest(source)  # damage is named before anything is written
     shards = read_shards(source)
     try:
@@ -277,42 +287,6 @@ def read_config(folder: Path, where: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointError(f"{where}: config.json holds no settings; fetch it again")
     return config
-
-
-def check_destination(source: Path, dest: Path, *, empty: bool = False, own: bool = False) -> None:
-    """Refuse a destination whose content would be lost.
-
-    Args:
-        source: folder that is read.
-        dest: folder to be written.
-        empty: whether a checkpoint there is refused too.
-        own: whether the folder is there for what is written, so that nothing in it is anybody's.
-
-    Raises:
-        SettingsError: it holds anything but a converted checkpoint, is the source, or one lies in the other.
-    """
-    here, there = source.resolve(), dest.resolve()
-    if here == there or here in there.parents or there in here.parents:
-        raise SettingsError(f"{dest}: is the source, or one lies inside the other; choose another folder to write")
-    if dest.is_file():
-        raise SettingsError(f"{dest}: is a file; choose another folder to write")
-    if dest.is_dir() and any(dest.iterdir()) and (empty or not (own or _is_converted(dest))):
-        raise SettingsError(f"{dest}: is not empty, and what it holds would be lost; choose another folder to write")
-
-
-def _is_converted(folder: Path) -> bool:
-    """Whether a folder is a checkpoint that was converted and not trained since, so that little is lost with it."""
-    manifest = _own_manifest(folder)
-    return manifest is not None and "source" in manifest["made_from"]
-
-
-def _own_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of a checkpoint of this project, its files unchecked; None where there is none."""
-    try:
-        manifest = read_manifest(folder, verify=False)
-    except DataError:
-        return None
-    return manifest if manifest["kind"] == "checkpoint" else None
 
 
 def _kept_causal(format_: Format, where: str) -> Format:

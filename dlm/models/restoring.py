@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dlm.errors import CheckpointError, SetupError
-from dlm.files import read_json, read_manifest, replacing_folder, sha256_file
-from dlm.models.converting import BESIDE, HEAD, KEYS, SOURCE, Watch, check_destination, read_config
+from dlm.files import check_destination, read_json, read_manifest, replacing_folder, sha256_file
+from dlm.models.converting import BESIDE, HEAD, KEYS, SOURCE, Watch, read_config
 from dlm.models.shards import StoredTensor, chunks, read_head, read_shard, read_shards
 
 

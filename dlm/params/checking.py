@@ -16,10 +16,12 @@ from dlm.settings import (
     ConvertedCheckpoint,
     DataSettings,
     FixedTestSet,
+    FolderCheckpoint,
+    ForeignCheckpoint,
     GeneratedMixture,
     GeneratedProblems,
-    HubCheckpoint,
     HubDataset,
+    OwnDocuments,
     Scratch,
     Table,
     TableRow,
@@ -84,9 +86,11 @@ class _Checker:
             raise self.document.error(path, f"no {what} is named '{name}'; {did_you_mean(name, entries)}")
 
     def data(self, name: str, data: DataSettings) -> None:
-        if isinstance(data, FixedTestSet) and data.path and not (self.root / data.path).is_file():
-            remedy = f"correct it, or remove it, so that the file is fetched from {data.repository}"
-            raise self.document.error(("data", name, "path"), f"no such file: {data.path}; {remedy}")
+        if isinstance(data, FixedTestSet | OwnDocuments) and data.path and not (self.root / data.path).is_file():
+            more = ""
+            if isinstance(data, FixedTestSet):
+                more = f", or remove it, so that the file is fetched from {data.repository}"
+            raise self.document.error(("data", name, "path"), f"no such file: {data.path}; correct it{more}")
         if not isinstance(data, TokenizerData):
             return
         for index, corpus in enumerate(data.corpora):
@@ -97,6 +101,8 @@ class _Checker:
 
     def checkpoint(self, name: str) -> None:
         entry, path = self.params.checkpoints[name], ("checkpoints", name)
+        if isinstance(entry, FolderCheckpoint) and not (self.root / entry.path).is_dir():
+            raise self.document.error((*path, "path"), f"no such folder: {entry.path}; correct it")
         if isinstance(entry, TrainedCheckpoint | ConvertedCheckpoint):
             self.starts(name)
         if isinstance(entry, TrainedCheckpoint):
@@ -148,9 +154,10 @@ class _Checker:
     def tokenizer(self, path: PathKey, name: str) -> None:
         data, checkpoints = self.params.data, self.params.checkpoints
         self.known(path, name, {**data, **checkpoints}, "data or checkpoint")
-        if not isinstance(data[name] if name in data else checkpoints[name], TokenizerData | HubCheckpoint):
+        if not isinstance(data[name] if name in data else checkpoints[name], TokenizerData | ForeignCheckpoint):
             raise self.document.error(
-                path, f"'{name}' has no tokenizer to begin with; name data of kind 'tokenizer' or a checkpoint of 'hub'"
+                path,
+                f"'{name}' has no tokenizer to begin with; name a prepared tokenizer or a checkpoint from elsewhere",
             )
 
     def length(self, name: str, entry: TrainedCheckpoint) -> None:
@@ -174,21 +181,22 @@ class _Checker:
                 raise self.document.error(path, f"missing key '{key}'; a task whose output is '{output}' needs one")
             else:
                 self.known((*path, key), named, getattr(self.params, f"{key}s"), key)
-        if task.lm_eval.startswith(LOCAL):
+        if task.lm_eval.startswith(LOCAL) or task.lm_eval in own_tasks(self.root):
             self.own_task(path, task)
         elif task.dataset is not None:
             self.test_data(path, task, reads="benchmark")
 
     def own_task(self, path: PathKey, task: Task) -> None:
-        self.known((*path, "lm_eval"), task.lm_eval, own_tasks(), "task of the project's own")
-        file = own_tasks()[task.lm_eval]
+        self.known((*path, "lm_eval"), task.lm_eval, own_tasks(self.root), "task of the project's own")
+        file = own_tasks(self.root)[task.lm_eval]
         if task.output != file.output:
             raise self.document.error((*path, "output"), f"'{task.lm_eval}' is of output '{file.output}'; write that")
         for key, name, known in (("metric", task.metric, file.metrics), ("filter", task.filter, file.filters)):
             self.known((*path, key), name, dict.fromkeys(known), f"{key} of '{task.lm_eval}'")
-        if task.dataset is None:
-            raise self.document.error(path, "missing key 'dataset'; the project's own tasks read a prepared test set")
-        self.test_data(path, task, reads=file.reads)
+        if task.dataset is not None:
+            self.test_data(path, task, reads=file.reads)
+        elif file.reads_folder or task.lm_eval.startswith(LOCAL):
+            raise self.document.error(path, f"missing key 'dataset'; '{task.lm_eval}' reads a prepared test set")
 
     def test_data(self, path: PathKey, task: Task, *, reads: str) -> None:
         """Refuse data that a task does not read: of `dlm.params.task_files.TaskFile.reads`, the other kinds."""
@@ -199,11 +207,12 @@ class _Checker:
             if not (isinstance(data, GeneratedMixture | HubDataset) and is_text(data)):
                 raise self.document.error(path, f"'{name}' is no training set of plain text, with held-out rows")
             return
-        if isinstance(data, GeneratedProblems | FixedTestSet if reads == "documents" else Benchmark):
+        kinds = GeneratedProblems | FixedTestSet | OwnDocuments if reads == "documents" else Benchmark
+        if isinstance(data, kinds):
             return
         if reads == "documents":
             raise self.document.error(path, f"'{name}' is not a test set")
-        near = did_you_mean(task.lm_eval, own_tasks())
+        near = did_you_mean(task.lm_eval, own_tasks(self.root))
         problem = f"'{name}' is not of kind 'benchmark', which alone '{task.lm_eval}' reads"
         raise self.document.error(path, f"{problem}; correct it, or `lm_eval`: {near}")
 
@@ -268,6 +277,11 @@ class _Checker:
                 kind = key.removeprefix("published_").replace("published", "model")
                 for one in listed(getattr(row, key)):
                     self.known((*path, key), one, dict.fromkeys(there), f"{kind} of '{', '.join(figures)}'")
+        if table.beside:
+            first = listed(table.published)[0]
+            models = dict.fromkeys(known[first].models)
+            for index, model in enumerate(table.beside):
+                self.known(("tables", name, "beside", index), model, models, f"model of '{first}'")
         for task in table.tasks:
             benchmark = self.params.tasks[task].benchmark
             if benchmark is not None:

@@ -14,14 +14,17 @@ from typing import Any
 from dlm.errors import SettingsError, did_you_mean
 from dlm.files import MANIFEST, digest
 from dlm.params.checking import load_params
+from dlm.params.folders import described_by, state_of_weights
 from dlm.params.schema import Params, is_causal, root_architecture
-from dlm.params.task_files import own_tasks
+from dlm.params.task_files import files_beside, own_tasks
 from dlm.settings import (
     BD3LM,
     ExactLikelihood,
     FixedTestSet,
+    FolderCheckpoint,
     GreedySettings,
     LikelihoodSettings,
+    OwnDocuments,
     SamplerSettings,
     SandboxSettings,
     Scratch,
@@ -31,7 +34,7 @@ from dlm.settings import (
     TrainedCheckpoint,
 )
 
-TABLE_SUFFIXES = (".csv", ".md", ".lineage.json")
+TABLE_SUFFIXES = (".csv", ".md", ".speed.csv", ".lineage.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +187,7 @@ class Plan:
     def data_inputs(self, name: str) -> list[str]:
         """Files that preparing ``name`` reads: the corpora of a tokenizer, a test set's copy on this machine."""
         data = self.entry("data", name)
-        if isinstance(data, FixedTestSet):
+        if isinstance(data, FixedTestSet | OwnDocuments):
             return [data.path] if data.path else []
         corpora = data.corpora if isinstance(data, TokenizerData) else ()
         return [self.layout.manifest("data", corpus) for corpus in corpora]
@@ -200,6 +203,8 @@ class Plan:
             inputs.append(self.tokenizer_manifest(start.tokenizer))
         elif start is not None:
             inputs.append(self.layout.manifest("checkpoints", start))
+        if isinstance(entry, FolderCheckpoint):
+            inputs += [str(path) for path in described_by(self.layout.root / entry.path)]
         return inputs
 
     def tokenizer_manifest(self, name: str) -> str:
@@ -207,9 +212,16 @@ class Plan:
         return self.layout.manifest("data" if name in self.params.data else "checkpoints", name)
 
     def evaluation_inputs(self, checkpoint: str, cells: Iterable[Cell]) -> list[str]:
-        """Manifests that evaluating ``checkpoint`` on some cells reads: its weights and the test sets."""
+        """Files that evaluating ``checkpoint`` on some cells reads: its manifest, test sets', a person's task files."""
+        cells = list(cells)
         sets = dict.fromkeys(cell.dataset for cell in cells if cell.dataset)
-        return [self.layout.manifest("checkpoints", checkpoint), *(self.layout.manifest("data", s) for s in sets)]
+        tasks = own_tasks(self.layout.root)
+        own = [tasks[name] for name in dict.fromkeys(cell.task_settings.lm_eval for cell in cells) if name in tasks]
+        return [
+            self.layout.manifest("checkpoints", checkpoint),
+            *(self.layout.manifest("data", name) for name in sets),
+            *dict.fromkeys(str(path) for file in own for path in files_beside(file)),
+        ]
 
     def urgency(self, checkpoint: str) -> int:
         """Return how much training waits for a checkpoint, its own included, from 0 to 100: what is ready starts so."""
@@ -255,7 +267,7 @@ class Plan:
 
     def runs_programs(self, task: str) -> bool:
         """Return whether a task runs programs that models write; lm-eval's own that do are refused when loaded."""
-        file = own_tasks().get(self.params.tasks[task].lm_eval)
+        file = own_tasks(self.layout.root).get(self.params.tasks[task].lm_eval)
         return file is not None and file.runs_programs
 
     def table_models(self, table: str) -> list[str]:
@@ -336,8 +348,14 @@ class Plan:
             if isinstance(entry, TrainedCheckpoint):
                 parts.append(dataclasses.asdict(params.recipes[entry.recipe]))
                 parts.append(dataclasses.asdict(params.samplers[entry.sampler]) if entry.sampler else None)
+            if isinstance(entry, FolderCheckpoint):
+                parts.append(state_of_weights(self.layout.root / entry.path))
         if step == "tables":
-            parts += [params.meaningless, [dataclasses.asdict(params.tasks[task]) for task in entry.tasks]]
+            parts += [
+                params.meaningless,
+                params.title,
+                [dataclasses.asdict(params.tasks[task]) for task in entry.tasks],
+            ]
         return digest(parts)
 
     def _cells_digest(self, cells: Iterable[Cell]) -> str:

@@ -9,7 +9,7 @@ from dlm.settings import (
     ConvertedCheckpoint,
     DataSettings,
     ExecutionSettings,
-    HubCheckpoint,
+    ForeignCheckpoint,
     LikelihoodSettings,
     PlanningSettings,
     ProblemSettings,
@@ -90,4 +90,4 @@ def is_causal(params: Params, checkpoint: str) -> bool:
         if isinstance(entry.start, Scratch):
             return entry.start.causal
         entry = params.checkpoints[entry.start]
-    return isinstance(entry, HubCheckpoint) and entry.autoregressive
+    return isinstance(entry, ForeignCheckpoint) and entry.autoregressive

@@ -1,9 +1,12 @@
-"""The project's own tasks as their files declare them, read without lm-eval: what a params file may ask of them."""
+"""Tasks as their files declare them, read without lm-eval: what a params file may ask of them.
+
+The package's own lie beside the code; a project may have more, a person's, in its folder ``tasks/``.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +16,11 @@ import yaml
 from dlm.errors import SettingsError
 
 FOLDER = Path(__file__).parents[1] / "evaluation" / "tasks"
-"""Where the task files lie: data of the package, which lm-eval reads as well."""
+"""Where the package's task files lie, which lm-eval reads as well."""
 LOCAL = "dlm_"
-"""How the names of the project's own tasks begin."""
+"""How the names of the package's tasks begin, and no others'."""
+OWN = "tasks"
+"""Folder of a project for a person's task files, and the Python that they name."""
 
 
 _READS = {"load": "documents", "held_out": "held_out"}
@@ -26,6 +31,7 @@ _READS = {"load": "documents", "held_out": "held_out"}
 class TaskFile:
     """What a task's file says that settings have to fit."""
 
+    path: Path
     output: Literal["generate", "likelihood"]
     metrics: tuple[str, ...]
     """The first is what the task is for."""
@@ -42,17 +48,45 @@ class TaskFile:
     """What files of recorded answers call the benchmark; None: there are none of it."""
 
 
-@functools.cache
-def own_tasks(folder: Path = FOLDER) -> Mapping[str, TaskFile]:
-    """Read the task files of a folder, by the task's name.
+def own_tasks(root: str | Path = ".") -> Mapping[str, TaskFile]:
+    """Read the package's task files and those of the project at ``root``, by the task's name.
 
     Raises:
-        SettingsError: a file is no YAML, or lacks what every task has; names the file.
+        SettingsError: a file is no YAML, lacks what every task has, or takes a name that is the package's; names it.
     """
-    return dict(map(_read, sorted(folder.glob("*.yaml"))))
+    package, *own = task_folders(root)
+    found = dict(_read_folder(package))
+    for name, file in (entry for folder in own for entry in _read_folder(folder)):
+        if name.startswith(LOCAL) or name in found:
+            taken = f"begins with '{LOCAL}'" if name.startswith(LOCAL) else f"is that of {found[name].path}"
+            raise SettingsError(f"{file.path}: task: the name '{name}' {taken}; choose another")
+        found[name] = file
+    return found
 
 
-def _read(path: Path) -> tuple[str, TaskFile]:
+def task_folders(root: str | Path = ".") -> list[Path]:
+    """Return the folders of task files: the package's, then that of the project at ``root``, if there is one."""
+    own = Path(root) / OWN
+    return [FOLDER, *([own] if own.is_dir() and (Path(root) / "params").is_dir() else [])]
+
+
+def files_beside(file: TaskFile) -> list[Path]:
+    """Return what a task may be made of: its file and, in a person's folder, those that it may name. None: package."""
+    folder = file.path.parent
+    if folder == FOLDER:
+        return []
+    return sorted(path for kind in ("*.yaml", "*.py") for path in folder.glob(kind))
+
+
+def _read_folder(folder: Path) -> Iterator[tuple[str, TaskFile]]:
+    for path in sorted(folder.glob("*.yaml")):
+        state = path.stat()
+        yield _read(path, state.st_mtime_ns, state.st_size)
+
+
+@functools.cache
+def _read(path: Path, changed: int, size: int) -> tuple[str, TaskFile]:
+    """Read a task file; ``changed`` and ``size`` tell one state of it from another."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
         output = "generate" if content["output_type"] == "generate_until" else "likelihood"
@@ -61,7 +95,8 @@ def _read(path: Path) -> tuple[str, TaskFile]:
         loader = content.get("custom_dataset")
         traits = bool(content.get("unsafe_code")), loader is not None, _READS.get(loader, "benchmark")
         generations = content.get("metadata", {}).get("generations")
-        return str(content["task"]), TaskFile(output, metrics, filters, *traits, generations)  # type: ignore[arg-type]
+        file = TaskFile(path, output, metrics, filters, *traits, generations)  # type: ignore[arg-type]
+        return str(content["task"]), file
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: broken YAML ({' '.join(str(error).split())}); correct the file") from error
     except (KeyError, TypeError, AttributeError) as error:

@@ -280,7 +280,26 @@ class Benchmark:
             raise SettingsError(f"repository must read 'organisation/name', got '{self.repository}'")
 
 
-DataSettings = GeneratedMixture | GeneratedProblems | TokenizerData | FixedTestSet | HubDataset | Benchmark
+@dataclass(frozen=True, kw_only=True)
+class OwnDocuments:
+    """A test set of one's own: a file of rows, each a document with the fields that the task's file names."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["documents"] = "documents"
+    """Discriminator: `documents`."""
+    path: str
+    """The file (.jsonl, .json, .csv or .parquet), from the project's root or from the root of the file system."""
+    rows: int | None = None
+    """Use the first so many rows (>= 1); None: all."""
+
+    def __post_init__(self) -> None:
+        if self.rows is not None:
+            at_least("rows", self.rows, 1)
+
+
+DataSettings = (
+    GeneratedMixture | GeneratedProblems | TokenizerData | FixedTestSet | HubDataset | Benchmark | OwnDocuments
+)
 
 
 def is_text(data: GeneratedMixture | HubDataset) -> bool:

@@ -142,6 +142,8 @@ class Table:
     published: str | tuple[str, ...] | None = None
     """Name of the table in the published figures, or several: the first is compared with, what the others say of the
     same models and benchmarks stands beside it; None: nothing to compare with."""
+    beside: tuple[str, ...] = ()
+    """Names of models in the published figures that the rendering shows below the rows, not computed."""
     differs: tuple[Difference, ...] = ()
     """Settings that are known not to be the published ones; the verdicts of what they concern name them."""
 
@@ -153,8 +155,9 @@ class Table:
         for task, count in Counter(self.tasks).items():
             if count > 1:
                 raise SettingsError(f"tasks names '{task}' {count} times; keep one")
-        if self.differs and self.published is None:
-            raise SettingsError("differs has nothing to differ from; name the published table, or remove it")
+        for name in ("beside", "differs"):
+            if getattr(self, name) and self.published is None:
+                raise SettingsError(f"{name} asks for published figures; name their table as `published`, or remove it")
 
     def differences(self, row: TableRow, task: str) -> tuple[str, ...]:
         """Return the settings in which one row's figure for one task is known not to be as published."""

@@ -126,6 +126,41 @@ class ConvertedCheckpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToldConventions:
+    """What the files of a checkpoint that was made elsewhere do not say of it; `dlm convert` has the same choices."""
+
+    __pydantic_config__ = _STRICT
+    shift: bool | None = None
+    """Whether the output at position i-1 predicts token i; None: as its format has it."""
+    objective: Literal["mdlm", "bd3lm", "none"] | None = None
+    """What the weights were trained with; None: as its format has it."""
+    block_size: int | None = None
+    """Tokens of a block (>= 1), for block diffusion; None: no blocks, or as its files say."""
+
+    def __post_init__(self) -> None:
+        if self.block_size is not None:
+            at_least("block_size", self.block_size, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderCheckpoint:
+    """A checkpoint folder of this machine, in any format that `dlm convert` reads, converted to the native one."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["folder"] = "folder"
+    """Discriminator: `folder`."""
+    path: str
+    """The folder, from the project's root or from the root of the file system."""
+    autoregressive: bool = False
+    """True: kept as it is, an autoregressive model to start from or to compare with."""
+    conventions: ToldConventions = ToldConventions()
+    """How its outputs are to be read, where its files do not say it."""
+
+    def __post_init__(self) -> None:
+        _check_conventions(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class HubCheckpoint:
     """A published checkpoint, fetched and converted to the native format."""
 
@@ -138,17 +173,22 @@ class HubCheckpoint:
     """Branch, tag or commit."""
     autoregressive: bool = False
     """True: kept as it is, an autoregressive model to start from or to compare with."""
-    block_size: int | None = None
-    """Of a model trained by block diffusion whose files do not say so: the block size of its training (>= 1, tokens).
-    None: as the files say, or masked diffusion of whole texts."""
+    conventions: ToldConventions = ToldConventions()
+    """How its outputs are to be read, where its files do not say it."""
 
     def __post_init__(self) -> None:
-        if self.block_size is not None:
-            at_least("block_size", self.block_size, 1)
-            if self.autoregressive:
-                raise SettingsError("block_size does not apply to an autoregressive model; remove it")
+        _check_conventions(self)
         if self.repository.count("/") != 1:
             raise SettingsError(f"repository must read 'organisation/name', got '{self.repository}'")
 
 
-CheckpointSettings = TrainedCheckpoint | ConvertedCheckpoint | HubCheckpoint
+ForeignCheckpoint = FolderCheckpoint | HubCheckpoint
+"""A checkpoint that was made elsewhere."""
+
+
+def _check_conventions(checkpoint: ForeignCheckpoint) -> None:
+    if checkpoint.autoregressive and checkpoint.conventions != ToldConventions():
+        raise SettingsError("conventions do not apply to a checkpoint that stays autoregressive; remove them")
+
+
+CheckpointSettings = TrainedCheckpoint | ConvertedCheckpoint | ForeignCheckpoint

@@ -66,7 +66,8 @@ def test_golden_rendering(name: str, published: Published):
         scored = {model: [scores] for model, scores in pair_scores("micro").items()}
         result = build_table("table1", pair_table(), TASKS, "micro", scored, asked, meaningless=True)
     else:
-        result = build(pair_table(published=name == "published"), published=published)
+        table = pair_table(published=name == "published")
+        result = build(table, published=published, about="Stand-ins, made by eye.")
     assert markdown(result) == (GOLDEN / f"{name}.md").read_text(encoding="utf-8")
     assert csv_text(result) == (GOLDEN / f"{name}.csv").read_text(encoding="utf-8")
 
@@ -247,7 +248,7 @@ def test_one_document_leaves_the_error_empty():
 
 def test_equal_labels_of_a_pair_are_told_apart():
     table = pair_table()
-    for label, shown in (("LLaDA-tiny Base", "+ MDLM SFT"), ("LLaDA-tiny Base + LoRA", "+ LoRA"), ("Other", "Other")):
+    for label, shown in (("LLaDA-tiny Base", "after SFT"), ("LLaDA-tiny Base + LoRA", "+ LoRA"), ("Other", "Other")):
         text = markdown(build(replace(table, rows=(table.rows[0], replace(table.rows[1], label=label)))))
         assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][3] == shown
 
@@ -258,10 +259,21 @@ def test_bars_in_labels_do_not_break_the_grid():
     assert "a \\| b" in markdown(build(replace(table, rows=(row, table.rows[1]))))
 
 
+def test_published_models_beside_are_shown_and_not_computed(published: Published):
+    table = replace(pair_table(published=True), beside=("LLaDA-8B-Instruct", "Dream-v0-Base-7B"))
+    result = build(table, published=published)
+    shown = [line for line in markdown(result).splitlines() if ", published " in line]
+    assert [[part.strip() for part in line.split("|")[1:-1]] for line in shown] == [
+        ["LLaDA-8B-Instruct, published", "79.9", "11.6", "–"],
+        ["Dream-v0-Base-7B, published", "49.0", "1.1", "–"],
+    ]
+    assert csv_text(result) == csv_text(build(pair_table(published=True), published=published))
+
+
 def test_written_files_are_the_same_bytes_and_name_no_place(tmp_path: Path):
     first = write_files(build(), tmp_path / "one", code=CODE)
     second = write_files(build(), tmp_path / "two", code=CODE)
-    assert [path.name for path in first] == ["table1.csv", "table1.md", "table1.lineage.json"]
+    assert [path.name for path in first] == ["table1.csv", "table1.md", "table1.speed.csv", "table1.lineage.json"]
     for one, two in zip(first, second, strict=True):
         assert one.read_bytes() == two.read_bytes()
         assert str(tmp_path) not in one.read_text() and "\r" not in one.read_text()

@@ -7,9 +7,9 @@ import pytest
 
 from dlm.data import fetch
 from dlm.data.answers import countdown_correct, sudoku_cells
-from dlm.data.testsets import fixed_documents
+from dlm.data.testsets import fixed_documents, own_documents
 from dlm.errors import DataError, RemoteError, SettingsError
-from dlm.settings.data import FixedTestSet
+from dlm.settings.data import FixedTestSet, OwnDocuments
 
 D1 = Path("data/hub/datasets/d1")
 PUZZLE, SOLUTION = "0140432014020000", "2143432114323214"
@@ -239,3 +239,29 @@ def test_published_sudoku(shared):
     documents, _ = fixed_documents(described("sudoku", path=str(path)))
     assert len(documents) == 500
     assert all(sudoku_cells(row["answer"], row["puzzle"], row["solution"]) == (8, 8) for row in documents)
+
+
+def test_rows_of_ones_own_are_documents_as_they_are(tmp_path):
+    path = copied(tmp_path, "a.csv", "country,capital\nPeru,Lima\nKenya,Nairobi\nJapan,Tokyo\n")
+    documents, source = own_documents(OwnDocuments(path=path, rows=2))
+    assert documents == [
+        {"id": 0, "country": "Peru", "capital": "Lima"}, {"id": 1, "country": "Kenya", "capital": "Nairobi"},
+    ]  # fmt: skip
+    assert set(source) == {"bytes", "sha256"}
+    named, _ = own_documents(OwnDocuments(path=copied(tmp_path, "b.jsonl", '{"id": "x", "country": "Peru"}\n')))
+    assert named == [{"id": "x", "country": "Peru"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "message"),
+    [
+        ("", DataError, "holds no rows"),
+        ('{"id": 1}\n{"id": 1}\n', DataError, "row 2: id 1 stands there twice"),
+        ('{"id": [1]}\n{}\n', DataError, r"row 1: id \[1\] is neither a text nor a whole number"),
+        ('{"id": 1}\n', SettingsError, "rows asks for 2 but the file holds 1"),
+        ("[1]\n", DataError, "row 1: expected named columns, found list"),
+    ],
+)
+def test_rows_of_ones_own_that_cannot_be_are_named(tmp_path, content, kind, message):
+    with pytest.raises(kind, match=message):
+        own_documents(OwnDocuments(path=copied(tmp_path, "a.jsonl", content), rows=2))

@@ -252,7 +252,7 @@ def test_refusals(project: Path, old: str, new: str, expected: str) -> None:
         ),
         ('"500 problems, published 257"', '""', "differs[0].setting: setting must be one line of 1 to 80 characters"),
         ('"500 problems, published 257"', '"500; not 257"', "differs[0].setting: setting must be one line"),
-        ("    published: paper_table1_s1k\n", "", "differs: differs has nothing to differ from"),
+        ("    published: paper_table1_s1k\n", "", "differs: differs asks for published figures"),
     ],
 )
 def test_refusals_of_differences(project: Path, old: str, new: str, expected: str) -> None:
@@ -325,7 +325,7 @@ def test_extended_scale_blames_the_file_that_wrote_the_key(project: Path) -> Non
         (
             "tokenizer: llada-base",
             "tokenizer: llada-scratch",
-            "'llada-scratch' has no tokenizer to begin with; name data of kind 'tokenizer' or a checkpoint of 'hub'",
+            "'llada-scratch' has no tokenizer to begin with; name a prepared tokenizer or a checkpoint from elsewhere",
         ),
         ("format: messages", "format: mesages", "data.tulu3.format: unknown 'mesages'; did you mean 'messages'?"),
         ("streaming: true\n    rows: 1500000", "streaming: true", "data.openwebtext.streaming: streaming reads on for"),

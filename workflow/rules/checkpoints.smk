@@ -1,4 +1,4 @@
-# Checkpoints: trained, converted from an autoregressive parent, or fetched from a hub and converted.
+# Checkpoints: trained, converted from an autoregressive parent, or of a hub or a folder and converted.
 
 
 def names_of(*kinds):
@@ -38,7 +38,7 @@ rule convert:
     log:
         log_of("convert"),
     wildcard_constraints:
-        name=names_of("convert", "hub"),
+        name=names_of("convert", "hub", "folder"),
     priority: lambda w: PLAN.urgency(w.name)
     params:
         settings=lambda w: PLAN.digest("checkpoints", w.name),
