@@ -51,8 +51,9 @@ test: env ## the environment, then the test suite
 runs: env ## MLflow's UI on this project's trainings and evaluations
 	@$(inside) dlm runs ui $(if $(SCALE),--scale $(SCALE))
 
+# Two at a time: they start Snakemake, trainings and clusters, each of which takes a core or two, or sleeps.
 slow: env ## the slower suites: tests marked slow, slurm or browser
-	@$(inside) pytest -m 'slow or slurm or browser' $(PYTEST_FLAGS)
+	@$(inside) pytest -m 'slow or slurm or browser' -n 2 --dist loadfile $(PYTEST_FLAGS)
 
 snakefiles = $(wildcard Snakefile workflow/*.smk workflow/rules/*.smk)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from micro_project import copy_of, make_table
+from sharing import made_once
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -59,6 +60,8 @@ def small_files() -> Iterator[int]:
 @pytest.fixture(scope="session")
 def micro_run(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     """A copy of the checkout in which the micro table has been made locally: made once, to be read or copied only."""
-    folder = copy_of(repository, tmp_path_factory.mktemp("micro-local"))
-    make_table(folder, os.environ, "--cores", "2")
-    return folder
+
+    def make(folder: Path) -> None:
+        make_table(copy_of(repository, folder), os.environ, "--cores", "2")
+
+    return made_once(tmp_path_factory, "micro-local", make)

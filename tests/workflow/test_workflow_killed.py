@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 STAGES = ("prepare", "train", "sample", "score")
 RECIPES = ("pretrain_mdlm", "pretrain_ar", "adapt_mdlm", "sft_instruct", "sft_reasoning")
-MAKE = ["make", "-o", "env", "table1", "SCALE=micro", "CORES=2"]
+CORES = 3
+MAKE = ["make", "-o", "env", "table1", "SCALE=micro", f"CORES={CORES}"]
 
 
 def save_often(root: Path, recipes: tuple[str, ...] = RECIPES) -> None:
@@ -50,7 +51,8 @@ def kill_all_within(stage: str, project: Project) -> str:
 
 
 def test_killed_in_each_stage_the_same_command_goes_on(micro_run: Path, tmp_path: Path) -> None:
-    whole, project = Project(micro_run), Project(again(micro_run, tmp_path / "killed"))
+    """In another clone, with another number of jobs side by side: data, weights and table are the same bytes."""
+    whole, project = Project(micro_run), Project(again(micro_run, tmp_path / "killed"), CORES)
     save_often(project.root)
     interrupted, kept = {}, {}
     for stage in STAGES:

@@ -21,23 +21,24 @@ PRODUCTS = {"prepare": "data", "train": "checkpoints", "sample": "responses", "s
 
 
 class Project:
-    """A project at the micro scale."""
+    """A project at the micro scale, made in so many jobs side by side."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cores: int = 2) -> None:
         self.root, self.results = root, root / "results" / "micro"
+        self.command = command("--cores", str(cores))
 
     def start(self, line: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
         """Start the command for the table, in a process group of its own; what it prints is in the file `printed`."""
         with open(self.root / "printed", "wb") as stream:
             return subprocess.Popen(
-                line or command("--cores", "2"), cwd=self.root, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+                line or self.command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
                 start_new_session=True,
             )  # fmt: skip
 
     def finish(self, line: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> str:
         """Let the command for the table end by itself; return what it printed."""
         done = subprocess.run(
-            line or command("--cores", "2"), cwd=self.root, env={**os.environ, **(environment or {})},
+            line or self.command, cwd=self.root, env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1500,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
