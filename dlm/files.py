@@ -269,7 +269,8 @@ def check_destination(source: Path, dest: Path, *, empty: bool = False, own: boo
 def _is_converted(folder: Path) -> bool:
     """Whether a folder is a checkpoint that was converted and not trained since, so that little is lost with it."""
     manifest = own_manifest(folder)
-    return manifest is not None and "source" in manifest["made_from"]
+    # Of a training the source is a digest.
+    return manifest is not None and isinstance(manifest["made_from"].get("source"), dict)
 
 
 def own_manifest(folder: Path) -> dict[str, Any] | None:

@@ -54,7 +54,9 @@ def _sources(plan: Plan, table: str) -> dict[str, Any]:
         for name in plan.products(table)[step]:
             folder = plan.layout.folder(step, name)
             if (folder / MANIFEST).is_file():
-                source = read_manifest(folder, verify=False)["made_from"].get("source") or {}
+                source = read_manifest(folder, verify=False)["made_from"].get("source")
+                if not isinstance(source, dict):  # of a training: the digest of what it starts from
+                    continue
                 if commit := source.get("commit") or source.get("revision"):
                     found[f"{step}/{name}"] = {"repository": source.get("repository"), "commit": commit}
     return found

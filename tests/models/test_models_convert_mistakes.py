@@ -171,7 +171,7 @@ def test_a_folder_of_its_own_is_replaced_whatever_is_left_in_it(tmp_path: Path) 
 
 def test_a_trained_checkpoint_is_not_replaced(tmp_path: Path) -> None:
     source, dest = copy_of("llada", tmp_path / "llada"), tmp_path / "dest"
-    save_denoiser(small_denoiser(), dest, name="trained", made_from={"recipe": {}})
+    save_denoiser(small_denoiser(), dest, name="trained", made_from={"recipe": {}, "source": "digest"})
     with pytest.raises(SettingsError, match="is not empty, and what it holds would be lost"):
         convert_checkpoint(source, dest)
 
