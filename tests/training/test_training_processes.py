@@ -89,7 +89,8 @@ def test_a_process_that_is_killed_ends_the_whole_job(tmp_path: Path, repository:
     began = time.monotonic()
     told, _ = process.communicate(timeout=90)
     assert process.returncode != 0
-    assert "error: launch: the process of rank 1 was ended by SIGKILL" in told and "Traceback" not in told
+    # What the survivor finds out about its peer, if it gets that far before it is ended, stands before.
+    assert told.splitlines()[-1].startswith("error: launch: the process of rank 1 was ended by SIGKILL")
     assert time.monotonic() - began < 60
     assert not checkpoint(project).exists() and states(checkpoint(project))
 
