@@ -9,13 +9,18 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+import psutil
+import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo", "srun")
 NODES = ("n1", "n2")
@@ -30,11 +35,6 @@ class ClusterError(RuntimeError):
     """The private cluster did not start, or a client of it failed."""
 
 
-def missing_programs() -> list[str]:
-    """The programs of Debian's slurm-wlm and munge that this machine lacks."""
-    return [name for name in PROGRAMS if shutil.which(name, path=SEARCH) is None]
-
-
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on just now."""
     with contextlib.ExitStack() as stack:
@@ -44,8 +44,12 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def configuration(root: Path, user: str, min_job_age: int) -> str:
-    """The text of slurm.conf."""
+def configuration(root: Path, user: str, min_job_age: int, node_timeout: int, *more: str) -> str:
+    """The text of slurm.conf. A requeued job waits until its credential has expired (`cred_expire`, by default 120 s).
+
+    A job over its memory is killed, as seen by accounting that looks every second. One of the partition urgent takes
+    the place of others, which go back into the queue.
+    """
     controller, *node_ports = free_ports(1 + len(NODES))
     lines = [
         "ClusterName=testbed",
@@ -54,7 +58,7 @@ def configuration(root: Path, user: str, min_job_age: int) -> str:
         f"SlurmUser={user}",
         f"SlurmdUser={user}",
         "AuthType=auth/munge",
-        f"AuthInfo=socket={root}/run/munge.sock",
+        f"AuthInfo=socket={root}/run/munge.sock,cred_expire=6",
         "CredType=cred/munge",
         f"StateSaveLocation={root}/state",
         f"SlurmdSpoolDir={root}/spool/%n",
@@ -71,7 +75,12 @@ def configuration(root: Path, user: str, min_job_age: int) -> str:
         "GresTypes=gpu",
         "ReturnToService=2",
         "MessageTimeout=30",
-        "SlurmdTimeout=60",
+        f"SlurmdTimeout={node_timeout}",
+        "JobAcctGatherType=jobacct_gather/linux",
+        "JobAcctGatherFrequency=task=1",
+        "JobAcctGatherParams=OverMemoryKill",
+        "PreemptType=preempt/partition_prio",
+        "PreemptMode=REQUEUE",
         "KillWait=5",
         f"MinJobAge={min_job_age}",
         "SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1,sched_min_interval=0",
@@ -80,8 +89,10 @@ def configuration(root: Path, user: str, min_job_age: int) -> str:
             f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port}"
             for node, port in zip(NODES, node_ports, strict=True)
         ),
+        *more,
         "PartitionName=gpu Nodes=ALL Default=YES DefMemPerCPU=500 MaxTime=120 State=UP",
         "PartitionName=cpu Nodes=ALL DefMemPerCPU=500 MaxTime=120 State=UP",
+        "PartitionName=urgent Nodes=ALL DefMemPerCPU=500 MaxTime=120 State=UP PriorityTier=10",
     ]
     return "\n".join(lines) + "\n"
 
@@ -89,10 +100,11 @@ def configuration(root: Path, user: str, min_job_age: int) -> str:
 class Cluster:
     """The daemons of one private cluster, from `start()` to `stop()`."""
 
-    def __init__(self, root: Path, min_job_age: int = 3600) -> None:
+    def __init__(self, root: Path, min_job_age: int = 3600, node_timeout: int = 60) -> None:
         self.root = root
-        self.min_job_age = min_job_age
-        self.daemons: list[subprocess.Popen[bytes]] = []
+        self.min_job_age, self.node_timeout = min_job_age, node_timeout
+        self.daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self.more: tuple[str, ...] = ()
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -106,16 +118,22 @@ class Cluster:
         for name in ("run", "state", "log", "dev", "spool", *(f"spool/{node}" for node in NODES)):
             (self.root / name).mkdir(mode=0o755, parents=True, exist_ok=True)
         self.root.chmod(0o755)  # munge wants its socket within everybody's reach
-        (self.root / "slurm.conf").write_text(configuration(self.root, getpass.getuser(), self.min_job_age))
+        self.write_configuration()
         self.pretend_gpus()
         key = self.root / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
         self.start_munge(key)
+        self.start_accounting()
         self.daemon("slurmctld", "-D", "-i")
         for node in NODES:
             self.daemon("slurmd", "-D", "-N", node)
         self.wait_until_idle(60)
+
+    def write_configuration(self) -> None:
+        (self.root / "slurm.conf").write_text(
+            configuration(self.root, getpass.getuser(), self.min_job_age, self.node_timeout, *self.more)
+        )
 
     def pretend_gpus(self) -> None:
         """Devices that are /dev/null: they schedule, are limited and set CUDA_VISIBLE_DEVICES."""
@@ -132,22 +150,63 @@ class Cluster:
         self.daemon("munged", "--foreground", f"--key-file={key}", f"--socket={run / 'munge.sock'}", *options)
         self.wait_for(lambda: (run / "munge.sock").exists(), 20, "munged made no socket")
 
+    def start_accounting(self) -> None:
+        """None, as on many a small cluster."""
+
     def daemon(self, program: str, *arguments: str) -> None:
         path = shutil.which(program, path=SEARCH)
         assert path is not None, f"{program} is not installed"
         # so that a killed test run leaves no daemon behind
         bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         with open(self.root / "log" / f"{program}.out", "ab") as output:
-            self.daemons.append(
-                subprocess.Popen(
-                    [*bound, path, *arguments],
-                    env=dict(self.environment),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
+            self.daemons[f"{program} {arguments[-1]}" if program == "slurmd" else program] = subprocess.Popen(
+                [*bound, path, *arguments],
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
+
+    def kill_node(self, node: str) -> None:
+        """All that a node runs, at once: its slurmd, the steps of its jobs, and what these have started."""
+        steps = {path.name.partition("_")[2] for path in (self.root / "spool" / node).glob(f"{node}_*.*")}
+        jobs = {step.partition(".")[0] for step in steps}
+        doomed = [psutil.Process(self.daemons.pop(f"slurmd {node}").pid)]
+        for process in psutil.process_iter(["cmdline"]):
+            step = re.fullmatch(r"slurmstepd: \[(\d+)\..*\]", " ".join(process.info["cmdline"] or []).strip())
+            if step and step[1] in jobs:
+                doomed += [process, *process.children(recursive=True)]
+        for process in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def revive_node(self, node: str) -> None:
+        self.daemon("slurmd", "-D", "-N", node)
+        self.wait_until_idle(60)
+
+    def node_state(self, node: str) -> str:
+        return self.client("sinfo", "-h", "-N", "-n", node, "-p", "gpu", "-o", "%T").strip()
+
+    def save_state(self, job_id: str) -> None:
+        """Wait until the controller has written down what it knows now of its jobs, which it does every 5 s.
+
+        One that is killed before would remember neither what it started since nor which numbers it gave away.
+        """
+        token = f"saved-{time.time_ns()}"
+        self.client("scontrol", "update", f"jobid={job_id}", f"comment={token}")
+        saved = self.root / "state" / "job_state"
+        self.wait_for(lambda: saved.exists() and token.encode() in saved.read_bytes(), 60, "no state was saved")
+
+    def kill_controller(self) -> None:
+        controller = self.daemons.pop("slurmctld")
+        controller.kill()
+        controller.wait()
+
+    def revive_controller(self) -> None:
+        """It finds the jobs that it had."""
+        self.daemon("slurmctld", "-D")
+        self.wait_for(lambda: self.run("scontrol", "ping").stdout.count("UP") == 1, 60, "no controller")
 
     def wait_until_idle(self, seconds: float) -> None:
         def idle() -> bool:
@@ -163,7 +222,7 @@ class Cluster:
         assert callable(condition)
         end = time.monotonic() + seconds
         while not condition():
-            died = [daemon.args for daemon in self.daemons if daemon.poll() is not None]
+            died = [daemon.args for daemon in self.daemons.values() if daemon.poll() is not None]
             if died or time.monotonic() > end:
                 raise ClusterError(f"{complaint}; ended: {died}\n{self.logs()}")
             time.sleep(0.1)
@@ -189,21 +248,23 @@ class Cluster:
 
     def jobs(self, fields: str = "%i|%T|%j") -> list[list[str]]:
         """Every job the controller remembers, a list of fields each, oldest first."""
-        lines = self.client("squeue", "-h", "--states=all", "-S", "i", "-o", fields).splitlines()
+        lines = self.client("squeue", "-h", "-r", "--states=all", "-S", "i", "-o", fields).splitlines()
         return [line.split("|") for line in lines]
 
     def cancel_all(self) -> None:
-        """Cancel what is left and wait until its processes are gone."""
+        """Cancel what is left, wait until its processes are gone, and take back nodes that a failed test drained."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.run("scancel", "-u", getpass.getuser())
             end = time.monotonic() + 30
             while self.run("squeue", "-h").stdout.strip() and time.monotonic() < end:
                 time.sleep(0.2)
+            if "drain" in self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T").stdout:
+                self.run("scontrol", "update", f"nodename={','.join(NODES)}", "state=resume")
 
     def stop(self) -> None:
         """End every job, then every daemon, the last started first."""
         self.cancel_all()
-        for daemon in reversed(self.daemons):
+        for daemon in reversed(self.daemons.values()):
             daemon.terminate()
             try:
                 daemon.wait(10)
@@ -211,3 +272,23 @@ class Cluster:
                 daemon.send_signal(signal.SIGKILL)
                 daemon.wait()
         self.daemons.clear()
+
+
+def require(programs: Iterable[str], packages: str) -> None:
+    """Skip where programs are not installed; in CI fail instead, unless they cannot be installed there."""
+    if missing := [name for name in programs if shutil.which(name, path=SEARCH) is None]:
+        reason = f"needs Debian's packages {packages}: no {', '.join(missing)} here"
+        (pytest.fail if os.environ.get("CI") == "true" and shutil.which("apt-get") else pytest.skip)(reason)
+
+
+def started(kind: type[Cluster] = Cluster, **settings: int) -> Iterator[Cluster]:
+    """A cluster. Not in pytest's folder: a socket's path must be short."""
+    require(PROGRAMS, "slurm-wlm and munge")
+    root = Path(tempfile.mkdtemp(prefix="slurm-"))
+    cluster = kind(root, **settings)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(root, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import cloudpickle
 import pytest
 from snakemake_executor_plugin_submitit import leftovers
 from snakemake_executor_plugin_submitit.command import Command
-from snakemake_executor_plugin_submitit.journal import Entry, Journal, Result, unique
+from snakemake_executor_plugin_submitit.journal import Entry, Journal, Result, results_of, unique
 from snakemake_executor_plugin_submitit.leftovers import Leftovers
 from snakemake_executor_plugin_submitit.places import NoAnswer, Place
 from snakemake_executor_plugin_submitit.resources import Parameters
@@ -23,13 +23,14 @@ class FakePlace(Place):
 
     cluster = "slurm"
     title = "SLURM"
+    site = "here"
 
     def __init__(self) -> None:
         self.jobs: dict[str, Sighting] = {}
         self.cancelled: list[str] = []
         self.silent_times = 0
 
-    def submit(self, command: Command, parameters: Parameters, folder: Path) -> str:
+    def submit(self, commands: Sequence[Command], parameters: Parameters, folder: Path) -> list[str]:
         raise AssertionError("nothing is submitted here")
 
     def look(self, entries: Iterable[Entry]) -> Mapping[str, Sighting]:
@@ -38,8 +39,8 @@ class FakePlace(Place):
             raise NoAnswer("squeue: nobody there")
         return dict(self.jobs)
 
-    def cancel(self, job_ids: Iterable[str]) -> None:
-        ids = list(job_ids)
+    def cancel(self, entries: Iterable[Entry]) -> None:
+        ids = [str(entry.job_id) for entry in entries]
         self.cancelled += ids
         self.jobs = {name: seen for name, seen in self.jobs.items() if seen.job_id not in ids}
 
@@ -48,7 +49,8 @@ class FakePlace(Place):
 def place(monkeypatch: pytest.MonkeyPatch) -> FakePlace:
     place = FakePlace()
     monkeypatch.setattr(leftovers, "place_named", lambda cluster: place)
-    monkeypatch.setattr(leftovers, "AGAIN_S", (0.0, 0.0))
+    monkeypatch.setattr(leftovers, "ATTEMPTS", 3)
+    monkeypatch.setattr(leftovers, "FIRST_PAUSE_S", 0.0)
     return place
 
 
@@ -94,6 +96,36 @@ def test_results_are_read_from_submitits_files(tmp_path: Path) -> None:
     assert entry.result is None
     ended(entry, "success", None)
     assert entry.result == Result(True, "None")
+
+
+def test_a_result_that_has_not_arrived_whole_is_not_there_yet(tmp_path: Path) -> None:
+    entry = left(tmp_path)
+    ended(entry, "error", "x" * 1000)
+    path = Path(entry.folder, "17_0_result.pkl")
+    whole = path.read_bytes()
+    for size in (0, 1, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        assert entry.result is None
+    path.unlink()
+    path.mkdir()  # nothing that can be read
+    assert entry.result is None
+    assert results_of([replace(entry, folder="/nowhere")]) == {}
+
+
+def test_results_of_an_array_are_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = left(tmp_path)
+    tasks = [replace(entry, task=task) for task in range(30)]
+    for task in (1, 11, 20):
+        Path(entry.folder, f"17_{task}_0_result.pkl").write_bytes(cloudpickle.dumps(("success", task)))
+    looked: list[Path] = []
+    listing = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: [looked.append(self), listing(self)][1])
+    assert {key: result.text for key, result in results_of(tasks).items()} == {
+        "train-1[1]": "1",
+        "train-1[11]": "11",
+        "train-1[20]": "20",
+    }
+    assert len(looked) == 1
 
 
 def test_names_are_unique_and_fit_for_slurm() -> None:
@@ -171,6 +203,22 @@ def test_a_silent_cluster_is_asked_again_and_then_an_error(place: FakePlace, jou
     place.silent_times = 3
     with pytest.raises(WorkflowError, match="may still run, and nobody can tell: squeue: nobody there"):
         Leftovers(journal, print)
+
+
+def test_a_job_of_another_cluster_is_neither_attached_to_nor_doubled(
+    place: FakePlace, journal: Journal, tmp_path: Path
+) -> None:
+    entry = left(tmp_path, site="elsewhere")
+    journal.write(entry)
+    found = Leftovers(journal, print)
+    found.refuse_elsewhere(["other"])
+    with pytest.raises(WorkflowError) as refusal:
+        found.take("slurm", entry.outputs, "same")
+    (noted,) = journal.folder.glob("*.json")
+    assert "belongs to elsewhere, and this is here" in str(refusal.value) and str(noted) in str(refusal.value)
+    assert found.concern(entry.outputs) and list(journal) == [entry]  # it stays written down
+    journal.write(replace(entry, site=""))  # from before clusters were noted
+    assert Leftovers(journal, print).take("slurm", entry.outputs, "same") is None
 
 
 def test_without_leftovers_nobody_is_asked(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,3 +101,26 @@ def test_an_interrupted_command_ends_first(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGINT)
     process.wait(10)
     assert processes_in(tmp_path) == []
+
+
+STOPPED_BESIDE_AN_ORPHAN = """
+import threading, time
+from pathlib import Path
+from snakemake_executor_plugin_submitit.command import Command, adopt_orphans
+
+adopt_orphans()
+command = Command("(sh ./helper &); exec sleep 100", ".", warning_s=10)
+threading.Thread(target=command.run, daemon=True).start()
+while not Path("ready").exists():
+    time.sleep(0.05)
+print(type(command.checkpoint()).__name__)
+"""
+
+
+def test_a_helpers_good_end_is_not_the_commands(tmp_path: Path) -> None:
+    """The command is stopped, and has to go on later, although something that it left running ended with 0."""
+    (tmp_path / "helper").write_text("trap 'exit 0' TERM\ntouch ready\nwhile :; do sleep 0.1; done\n")
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_BESIDE_AN_ORPHAN], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "DelayedSubmission", done.stderr

@@ -29,7 +29,7 @@ def claims(toy: Toy) -> list[Path]:
     return list((toy.folder / ".snakemake" / "owners").glob("*"))
 
 
-def alter_claim(toy: Toy, changes: Mapping[str, str]) -> None:
+def alter_claim(toy: Toy, changes: Mapping[str, object]) -> None:
     (claim,) = claims(toy)
     claim.write_text(json.dumps({**json.loads(claim.read_text()), **changes}))
 
@@ -68,3 +68,14 @@ def test_another_machines_owner_may_live(local_toy: Toy) -> None:
     assert "on elsewhere" in refused.text
     local_toy.run("part1.txt", "--unlock", executor="none").good()
     local_toy.run("part1.txt", executor="none").good()
+
+
+def test_a_requeued_slurm_job_knows_that_its_earlier_start_is_gone(local_toy: Toy) -> None:
+    """And that another run of the same start, on another node of the job, need not be."""
+    local_toy.environment |= {"SLURM_JOB_ID": "17", "SLURM_CLUSTER_NAME": "c"}
+    start_and_kill(local_toy)
+    alter_claim(local_toy, {"boot": "another", "host": "elsewhere"})
+    assert local_toy.run("part1.txt", executor="none").wait() == 1
+    local_toy.environment["SLURM_RESTART_COUNT"] = "1"
+    local_toy.run("part1.txt", executor="none").good()
+    assert locks(local_toy) == claims(local_toy) == []

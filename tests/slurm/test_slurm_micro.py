@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
-from collections import Counter
+import sys
 from pathlib import Path
 
 import pytest
-from micro_project import TARGET, again, command, make_table
+from micro_project import TARGET, again, command, make_table, twin
 from slurm_cluster import Cluster
 from slurm_toy import eventually
 
@@ -21,7 +23,8 @@ def kill_within(stage: str, folder: Path, cluster: Cluster) -> str:
 
     def runs() -> bool:
         assert process.poll() is None, printed.read_text()
-        return any(state == "RUNNING" and name.startswith(f"{stage}.") for _, state, name in cluster.jobs())
+        of_stage = (f"{stage}.", f"{stage}-")  # alone, or one of an array
+        return any(state == "RUNNING" and name.startswith(of_stage) for _, state, name in cluster.jobs())
 
     printed = folder / f"killed-{stage}"
     with open(printed, "wb") as stream:
@@ -48,6 +51,42 @@ def test_the_table_made_on_slurm_is_the_local_one(idle: Cluster, micro_run: Path
     assert all("Attached to SLURM job" in text for text in printed[1:])
     jobs = idle.jobs()[before:]
     assert {state for _, state, _ in jobs} == {"COMPLETED"}
-    times = Counter(name.rpartition("-")[0] for _, _, name in jobs)
-    assert set(times.values()) == {1}, times
-    assert len(times) > 30  # every job but the publishing
+    (total,) = re.findall(r"^total +(\d+)$", printed[0], re.MULTILINE)
+    assert len(jobs) == int(total) - 1 > 30  # every job once, but for the publishing
+    assert len({job_id.partition("_")[0] for job_id, _, _ in jobs}) < len(jobs)  # some as arrays
+
+
+def test_documents_dealt_out_to_an_array_are_those_of_one_job(idle: Cluster, micro_run: Path, tmp_path: Path) -> None:
+    """A bundle sampled again in three shards: the same records but for the seconds, and nothing left to do."""
+    folder, before = twin(micro_run, tmp_path / "clone"), len(idle.jobs())
+    bundle = folder / "results/micro/responses/llada-instruct-sft/1"
+    whole = without_seconds(bundle)
+    shutil.rmtree(bundle)
+    target = str(bundle.relative_to(folder) / "manifest.json")
+    scattered = ("--config", "scale=micro", "--set-scatter", "documents=3")
+    run = [command()[0], "--profile", "slurm", target, *scattered]
+    done = subprocess.run(run, cwd=folder, env=dict(idle.environment), capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = [(job_id.partition("_")[2], name.partition("-")[0]) for job_id, _, name in idle.jobs()[before:]]
+    assert names == [("0", "shard"), ("1", "shard"), ("2", "shard"), ("", "sample.llada")]
+    assert without_seconds(bundle) == whole
+    assert not (folder / "results/micro/shards/llada-instruct-sft/1").exists()
+    again = subprocess.run(run, cwd=folder, env=dict(idle.environment), capture_output=True, text=True, timeout=300)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    made = (bundle / "manifest.json").read_bytes()
+    refused = [*run, "--forcerun", "shard", "sample", "--submitit-partition", "nosuch"]
+    done = subprocess.run(refused, cwd=folder, env=dict(idle.environment), capture_output=True, text=True, timeout=300)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "invalid partition specified: nosuch" in said and "steps, loss" not in said
+    assert said.count("could not be submitted") == 1, "all three shards in one line"
+    assert (bundle / "manifest.json").read_bytes() == made, "who never ran has spoilt nothing"
+    shutil.rmtree(bundle)
+    by_hand = [sys.executable, "-m", "dlm", "sample", "llada-instruct-sft", "--bundle", "1", "--scale", "micro"]
+    subprocess.run([*by_hand, "--processes", "2"], cwd=folder, check=True, timeout=600)
+    assert without_seconds(bundle) == whole
+
+
+def without_seconds(bundle: Path) -> str:
+    text, count = re.subn(r'"seconds": [0-9.e-]+', '"seconds": 0', (bundle / "records.jsonl").read_text())
+    assert count > 20
+    return text

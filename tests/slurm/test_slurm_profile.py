@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+import yte
 from micro_project import copy_of
 from slurm_cluster import Cluster
 from snakemake_executor_plugin_submitit.resources import TABLE
@@ -20,6 +23,30 @@ def test_the_profile_is_found_and_plans_the_table(repository: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "Using profiles slurm and workflow specific profile profiles/default" in done.stderr
     assert "publish table1 at scale tiny" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("scale", "minutes"), [("tiny", 60), ("paper", 1440)])
+def test_the_scale_says_for_how_long_a_training_asks(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, scale: str, minutes: int
+) -> None:
+    """Not the number of cores that a job may have, which `--cores` bounds."""
+    monkeypatch.setattr(sys, "argv", ["snakemake", "--config", f"scale={scale}"])
+    with open(repository / "slurm" / "config.yaml") as stream:
+        asked = yte.process_yaml(stream, require_use_yte=True)["set-resources"]
+    assert [asked[rule]["runtime"] for rule in ("train", "sample", "shard")] == [minutes] * 3
+
+
+@pytest.mark.parametrize(("profile", "cores"), [("slurm", ""), ("", " --cores 3")])
+def test_cores_are_given_where_no_profile_is_named(repository: Path, profile: str, cores: str) -> None:
+    """`--cores` beside a profile for a cluster would bound the cores of the jobs there."""
+    environment = {**os.environ, "SNAKEMAKE_PROFILE": profile}
+    make = ["make", "-n", "-o", "env", "table1", "CORES=3"]
+    printed = subprocess.run(make, cwd=repository, env=environment, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"snakemake +(.*?) *results/tables/table1.csv", printed)[1] == cores.strip()  # type: ignore[index]
+    stages = yaml.safe_load((repository / "dvc.yaml").read_text())
+    (word,) = [each["snakemake"] for each in stages["vars"] if "snakemake" in each]
+    said = subprocess.run(["sh", "-c", f"echo {word}"], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["snakemake", *(["--cores", "all"] if cores else [])]
 
 
 @pytest.mark.slurm

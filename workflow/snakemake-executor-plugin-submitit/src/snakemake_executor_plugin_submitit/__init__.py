@@ -46,6 +46,39 @@ class ExecutorSettings(ExecutorSettingsBase):
         default=5.0,
         metadata={"help": "Seconds between two looks at the queue; result files are looked at every second."},
     )
+    array_size: int = field(
+        default=1000,
+        metadata={
+            "help": "Most ready jobs of a rule that go up as one array, within SLURM's own limit; 1: each on its own.",
+            "type": int,
+        },
+    )
+    array_parallelism: int = field(
+        default=256,
+        metadata={"help": "Most tasks of one array that run at the same time.", "type": int},
+    )
+    attempts: int = field(
+        default=6,
+        metadata={
+            "help": "How often a submission is tried where its failure may pass: pauses of 1, 2, 4, … s.",
+            "type": int,
+        },
+    )
+    more_memory: float = field(
+        default=2.0,
+        metadata={"help": "What mem_mb is multiplied by when a job that ran out of memory is retried.", "type": float},
+    )
+    more_time: float = field(
+        default=2.0,
+        metadata={"help": "What runtime is multiplied by when a job that ran out of time is retried.", "type": float},
+    )
+    timeouts: int = field(
+        default=10,
+        metadata={
+            "help": "How many time limits a job with signal_s may reach and be requeued; then it has run out of time.",
+            "type": int,
+        },
+    )
     folder: Path = field(
         default=Path(".snakemake/submitit"),
         metadata={"help": "Folder of submitit's files, logs and the journal, shared by all nodes."},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +17,21 @@ from snakemake_interface_executor_plugins.settings import SharedFSUsage
 from snakemake_interface_executor_plugins.utils import format_cli_arg, join_cli_args
 
 from snakemake_executor_plugin_submitit.command import Command
-from snakemake_executor_plugin_submitit.identity import facts_of, label_of, outputs_of
-from snakemake_executor_plugin_submitit.journal import Entry, Journal, digest, unique
+from snakemake_executor_plugin_submitit.growth import Growth
+from snakemake_executor_plugin_submitit.hindrances import Hindrances
+from snakemake_executor_plugin_submitit.identity import facts_of, label_of, members, outputs_of
+from snakemake_executor_plugin_submitit.journal import Entry, Journal, digest, results_of
 from snakemake_executor_plugin_submitit.leftovers import Leftovers
 from snakemake_executor_plugin_submitit.places import NoAnswer, SubmissionFailed, place_named
-from snakemake_executor_plugin_submitit.reports import failure, shown
-from snakemake_executor_plugin_submitit.resources import Parameters, refuse_unknown, submission
-from snakemake_executor_plugin_submitit.verdicts import Sighting, Verdict, judge
+from snakemake_executor_plugin_submitit.reports import cause_of, failure, shown
+from snakemake_executor_plugin_submitit.resources import of_group, refuse_unknown, submission, warning_s
+from snakemake_executor_plugin_submitit.submitting import Order, Submitter, arrays
+from snakemake_executor_plugin_submitit.verdicts import VANISHED_S, Sighting, Verdict
+from snakemake_executor_plugin_submitit.watched import Watched
 
-# Seconds before a failed submission is tried again.
-AGAIN_S = (1.0, 3.0)
 # Result files are looked at this often, the queue as the user says; with many jobs each file a little less often.
 TICK_S = 1.0
 TICK_PER_JOB_S = 0.02
-# A job writes its result before its cluster has seen it end; the cluster gets this long to say how.
-LAST_WORDS_S = 15.0
-
-
-@dataclass
-class Watched:
-    """A job that this process waits for."""
-
-    entry: Entry
-    doubted_since: float | None = None  # since when its cluster has not called it alive
-    failed_since: float | None = None  # since when it is known to have failed
 
 
 class Executor(RemoteExecutor):
@@ -47,15 +40,29 @@ class Executor(RemoteExecutor):
     def __post_init__(self) -> None:
         self.settings = self.workflow.executor_settings
         self.place = place_named(self.settings.cluster)
-        self.folder = Path(self.settings.folder).absolute()
-        self.journal = Journal(self.folder / "journal")
+        self.journal = Journal(Path(self.settings.folder).absolute() / "journal")
         self.watched: dict[str, Watched] = {}
+        self.growth = Growth(self.settings.more_memory, self.settings.more_time)
         self.asked_at = float("-inf")
         self.silent = False
         self.next_seconds_between_status_checks = min(TICK_S, self.settings.poll)
-        for job in self.dag.needrun_jobs():
-            refuse_unknown(job.rule.resources)
+        self.hindrances = Hindrances()
+        self.lives_on = False  # whether jobs do that have to do with this process
+        if self.place.remark:
+            self.logger.warning(self.place.remark)
         self.leftovers = Leftovers(self.journal, self.logger.info)
+        for job in self.dag.needrun_jobs():
+            refuse_unknown(job.rule.resources, self.workflow.global_resources)  # before any is submitted
+            self.leftovers.refuse_elsewhere(outputs_of(job))
+        self.submitter = Submitter(
+            self.place,
+            self.journal,
+            Path(self.settings.folder).absolute(),
+            self.settings.array_parallelism,
+            self.settings.attempts,
+            self.watch,
+            self.logger.warning,
+        )
 
     def additional_general_args(self) -> str:
         """A job's log holds what the job says; and the marks of unfinished files are this process's alone to take away.
@@ -68,17 +75,35 @@ class Executor(RemoteExecutor):
             usage.discard(SharedFSUsage.PERSISTENCE)
         return join_cli_args(["--quiet host progress", format_cli_arg("--shared-fs-usage", usage or "none")])
 
-    # A job starts.
+    # Jobs start.
+
+    def run_jobs(self, jobs: Sequence[Any]) -> None:
+        """Attach to the jobs that are there already; submit the others, those alike as one array."""
+        if threading.current_thread() is threading.main_thread():
+            # Snakemake's own answer is to submit nothing more and wait. Asked to end, a run takes its jobs with it.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        orders = []
+        for job in jobs:
+            self.run_job_pre(job)
+            try:
+                if (entry := self.attach(job)) is not None:
+                    self.started(job, entry)
+                else:
+                    orders.append(self.order(job))
+            except (WorkflowError, OSError) as error:
+                self.refused([job], error)
+        for together in arrays(orders, max(1, min(self.settings.array_size, self.place.largest_array))):
+            try:
+                entries = self.submitter.submit(together)
+            except (SubmissionFailed, WorkflowError) as error:
+                self.refused([order.job for order in together], error)
+                continue
+            self.say_submitted(entries)
+            for order, entry in zip(together, entries, strict=True):
+                self.started(order.job, entry)
 
     def run_job(self, job: Any) -> None:
-        """Attach to the job if it is there already, else submit it."""
-        try:
-            entry = self.attach(job) or self.submit(job)
-        except (SubmissionFailed, WorkflowError) as error:
-            self.report_job_error(SubmittedJobInfo(job), msg=f"The job could not be submitted: {error}\n")
-            return
-        self.watched[entry.name] = Watched(entry)
-        self.report_job_submission(SubmittedJobInfo(job, external_jobid=entry.job_id, aux={"name": entry.name}))
+        self.run_jobs([job])
 
     def attach(self, job: Any) -> Entry | None:
         """The same job as an earlier start submitted it, if it still runs or ended well."""
@@ -88,51 +113,54 @@ class Executor(RemoteExecutor):
             self.logger.info(
                 f"Attached to {self.place.title} job {entry.label}, submitted by an earlier start at {when}"
             )
+            self.watch(entry)
         return entry
 
-    def submit(self, job: Any) -> Entry:
-        """Write the intention down, submit, write the number down."""
-        name = unique(label_of(job))
-        folder = self.folder / "jobs" / name
-        draft = Entry(name, self.place.cluster, outputs_of(job), digest(facts_of(job)), str(folder), time.time())
-        parameters = submission(self.resources_of(job), job.threads, name)
-        command = Command(self.format_job_exec(job), str(Path.cwd()))
-        self.journal.write(draft)
-        self.watched[name] = Watched(draft)  # so that an interrupt finds it
-        entry = replace(draft, job_id=self.submit_patiently(draft, command, parameters))
-        self.journal.write(entry)
-        self.logger.info(f"Submitted as {self.place.title} job {entry.label}, files in {shown(folder)}")
-        return entry
-
-    def submit_patiently(self, draft: Entry, command: Command, parameters: Parameters) -> str:
-        """Try again after failures that may pass."""
-        for pause in (*AGAIN_S, None):
-            try:
-                return self.place.submit(command, parameters, Path(draft.folder))
-            except SubmissionFailed as error:
-                self.withdraw(draft)
-                if error.final or pause is None:
-                    del self.watched[draft.name]
-                    raise
-                self.logger.warning(f"Submission failed, trying again in {pause:.0f} s: {error}")
-                time.sleep(pause)
-        raise AssertionError("the last round returns or raises")
-
-    def withdraw(self, draft: Entry) -> None:
-        """Cancel a job that the queue has although its submission failed (the answer got lost)."""
-        try:
-            sighting = self.place.look([draft]).get(draft.name)
-            if sighting is not None and sighting.alive:
-                self.place.cancel([sighting.job_id])
-        except NoAnswer as error:
-            self.logger.warning(f"Nobody can tell whether {draft.name} was submitted all the same: {error}")
+    def order(self, job: Any) -> Order:
+        """What is to be submitted for a job; one that failed for want of something asks for more of it."""
+        resources = self.growth.grown(outputs_of(job), self.resources_of(job))
+        refuse_unknown(resources, self.workflow.global_resources)
+        command = Command(self.format_job_exec(job), str(Path.cwd()), warning_s(resources))
+        parameters = submission(resources, job.threads)
+        if self.settings.cluster == "slurm":
+            parameters["slurm_max_num_timeout"] = self.settings.timeouts
+        kind = str(job.name)
+        return Order(job, kind, label_of(job), outputs_of(job), digest(facts_of(job)), command, parameters)
 
     def resources_of(self, job: Any) -> dict[str, object]:
         """The job's resources, with the settings' partition and account where it names none."""
         defaults = {"slurm_partition": self.settings.partition, "slurm_account": self.settings.account}
-        return {**defaults, **dict(job.resources.items())}
+        once = of_group([member.resources for member in members(job)]) if job.is_group() else {}
+        return {**defaults, **dict(job.resources.items()), **once}
 
-    # A job runs.
+    def watch(self, entry: Entry) -> None:
+        """Wait for a job from now on."""
+        self.watched[entry.key] = Watched(entry)
+
+    def started(self, job: Any, entry: Entry) -> None:
+        self.report_job_submission(SubmittedJobInfo(job, external_jobid=entry.job_id, aux={"key": entry.key}))
+
+    def say_submitted(self, entries: Sequence[Entry]) -> None:
+        first, folder = entries[0], shown(entries[0].folder)
+        if first.task is None:
+            self.logger.info(f"Submitted as {self.place.title} job {first.label}, files in {folder}")
+        else:
+            array = str(first.job_id).partition("_")[0]
+            self.logger.info(
+                f"Submitted {len(entries)} jobs as {self.place.title} array {array} ({first.name}), files in {folder}"
+            )
+
+    def refused(self, jobs: Sequence[Any], error: Exception) -> None:
+        """Jobs that could not be submitted are not waited for. One line tells of all: they have no logs to show."""
+        more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+        self.logger.error(f"{label_of(jobs[0])}{more} could not be submitted: {error}")
+        for job in jobs:
+            own = [key for key, watched in self.watched.items() if watched.entry.outputs == outputs_of(job)]
+            for key in own:
+                del self.watched[key]
+            self.workflow.scheduler.error_callback(job)
+
+    # Jobs run.
 
     async def check_active_jobs(self, active_jobs: Sequence[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
         """Report the jobs that have ended, yield the others."""
@@ -142,31 +170,30 @@ class Executor(RemoteExecutor):
         self.next_seconds_between_status_checks = min(tick, self.settings.poll)
         async with self.status_rate_limiter:
             seen = self.look()
+        # after the query, so that a job that it shows ended has written its result
+        results = results_of([self.watched[info.aux["key"]].entry for info in active_jobs])
         for info in active_jobs:
-            watched = self.watched[info.aux["name"]]
-            sighting = seen.get(watched.entry.name) if seen is not None else None
-            verdict = self.verdict(watched, sighting, answered=seen is not None)
-            obituary = self.obituary(watched, sighting) if verdict is Verdict.FAILED else None
+            watched = self.watched[info.aux["key"]]
+            sighting = seen.get(watched.entry.key) if seen is not None else None
+            verdict = watched.verdict(results.get(watched.entry.key), sighting, answered=seen is not None)
+            obituary = watched.obituary(self.place, sighting) if verdict is Verdict.FAILED else None
             if verdict is Verdict.RUNNING or (verdict is Verdict.FAILED and obituary is None):
                 yield info
                 continue
-            del self.watched[watched.entry.name]
+            del self.watched[watched.entry.key]
             if obituary is None:
                 self.report_job_success(info)
             else:
-                self.report_job_error(info, msg=failure(self.place.title, watched.entry, obituary))
-
-    def obituary(self, watched: Watched, sighting: Sighting | None) -> str | None:
-        """How a failed job ended; None as long as its cluster may still come to know: a result file is there first."""
-        watched.failed_since = watched.failed_since or time.monotonic()
-        words = self.place.obituary(watched.entry, sighting)
-        if words is None and time.monotonic() - watched.failed_since >= LAST_WORDS_S:
-            return f"failed; {self.place.title} still shows it as running"
-        return words
+                if sighting is None or sighting.alive:
+                    self.make_sure(watched.entry)
+                cause = cause_of(watched.entry, sighting)
+                self.growth.note(watched.entry.outputs, cause)
+                self.report_job_error(info, msg=failure(self.place.title, watched.entry, obituary, cause))
 
     def look(self) -> Mapping[str, Sighting] | None:
-        """One query for all jobs, if it is time for it and an answer comes."""
-        if time.monotonic() - self.asked_at < self.settings.poll:
+        """One query for all jobs, if it is time for it and an answer comes; sooner where a job is in doubt."""
+        doubted = any(watched.doubted_since or watched.failed_since for watched in list(self.watched.values()))
+        if time.monotonic() - self.asked_at < (min(self.settings.poll, VANISHED_S) if doubted else self.settings.poll):
             return None
         self.asked_at = time.monotonic()
         try:
@@ -176,29 +203,36 @@ class Executor(RemoteExecutor):
                 self.logger.warning(f"{self.place.title} does not say how the jobs are; still waiting: {error}")
             self.silent = True
             return None
+        if self.silent:
+            self.logger.info(f"{self.place.title} answers again")
         self.silent = False
+        for line in self.hindrances.news(self.place.title, [each.entry for each in list(self.watched.values())], seen):
+            self.logger.warning(line)
         return seen
 
-    def verdict(self, watched: Watched, sighting: Sighting | None, answered: bool) -> Verdict:
-        """The verdict on a job, which without an answer from its cluster is up to its result file."""
-        result = watched.entry.result  # after the query, so that a job that it shows ended has written one
-        now = time.monotonic()
-        if answered and sighting is not None and sighting.alive:
-            watched.doubted_since = None
-        elif answered and watched.doubted_since is None:
-            watched.doubted_since = now
-        if result is None and not answered:
-            return Verdict.RUNNING
-        return judge(result, sighting, now - (watched.doubted_since or now))
+    def make_sure(self, entry: Entry) -> None:
+        """Cancel a job that counts as failed although nobody saw its end: its next attempt would run beside it."""
+        try:
+            self.place.cancel([entry])
+        except NoAnswer as error:
+            self.logger.warning(f"{self.place.title} job {entry.label} may still run: {error}")
 
-    # A job ends.
+    # Jobs end.
 
     def handle_job_success(self, job: Any) -> None:
         """Snakemake has recorded the job's end: there is nothing left to attach to."""
-        self.journal.forget(outputs_of(job))
+        self.forget(job)
 
     def handle_job_error(self, job: Any) -> None:
-        self.journal.forget(outputs_of(job))
+        self.forget(job)
+
+    def forget(self, job: Any) -> None:
+        """Remove the job's entry, unless it is that of another, because of which this one was refused."""
+        try:
+            if not self.leftovers.concern(outputs_of(job)):
+                self.journal.forget(outputs_of(job))
+        except OSError as error:
+            self.logger.warning(f"The journal keeps a job that has ended: {error}")
 
     def print_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **kwargs: Any) -> None:
         """Snakemake's report of a failed job, with what is known of its end; a group's report has no place for that."""
@@ -208,21 +242,37 @@ class Executor(RemoteExecutor):
 
     def cancel_jobs(self, active_jobs: Sequence[SubmittedJobInfo]) -> None:
         """Cancel what this process waits for; Snakemake's own list lacks the jobs it is just looking at."""
-        entries = [watched.entry for watched in list(self.watched.values()) if watched.entry.result is None]
+        entries = [watched.entry for watched in list(self.watched.values())]
+        ended = results_of(entries)
+        entries = [entry for entry in entries if entry.key not in ended]
         try:
-            ids = self.numbers(entries)
-            self.place.cancel(ids)
+            running = self.numbered(entries)
+            self.place.cancel(running)
         except NoAnswer as error:
+            self.lives_on = True
             self.logger.error(f"Jobs could not be cancelled, the next start attaches to them: {error}")
             return
-        for entry in entries:
-            self.journal.write(replace(entry, cancelled=True))
+        ids = [str(entry.job_id) for entry in running]
         if ids:
             self.logger.info(f"Cancelled {len(ids)} {self.place.title} job{'s' * (len(ids) > 1)}: {', '.join(ids)}")
+        try:
+            for entry in entries:
+                self.journal.write(replace(entry, cancelled=True))
+        except OSError as error:
+            self.logger.error(f"The journal does not know that they are cancelled: {error}")
 
-    def numbers(self, entries: Sequence[Entry]) -> list[str]:
-        """The jobs' numbers; one that was just being submitted has to be looked for."""
+    def numbered(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The entries of jobs that have numbers; one that was just being submitted has to be looked for."""
         unknown = [entry for entry in entries if entry.job_id is None]
         seen = self.place.look(unknown) if unknown else {}
-        known = [entry.job_id for entry in entries if entry.job_id is not None]
-        return known + [seen[entry.name].job_id for entry in unknown if entry.name in seen]
+        known = [entry for entry in entries if entry.job_id is not None]
+        return known + [replace(entry, job_id=seen[entry.key].job_id) for entry in unknown if entry.key in seen]
+
+    def shutdown(self) -> None:
+        """End this process's part; jobs that live on need the temporary folder of Snakemake, which then stays."""
+        if not self.lives_on:
+            super().shutdown()
+            return
+        with self.lock:
+            self.wait = False
+        self.wait_thread.join()

@@ -20,7 +20,7 @@ from pathlib import Path
 class Entry:
     """One submission."""
 
-    name: str  # the job's name on the cluster, unique
+    name: str  # on the cluster, unique; the tasks of an array share it
     cluster: str
     outputs: tuple[str, ...]
     digest: str  # of all that decides what the job does
@@ -28,15 +28,26 @@ class Entry:
     submitted: float  # seconds since the epoch
     job_id: str | None = None  # none yet: about to be submitted
     cancelled: bool = False
+    task: int | None = None  # its place in an array; none: a job of its own
+    site: str = ""  # which of its kind the cluster is; empty where that was not known
+
+    @property
+    def key(self) -> str:
+        """What tells the job from all others."""
+        return key_of(self.name, self.task)
 
     @property
     def label(self) -> str:
         """The job's number and name, for people."""
-        return f"{self.job_id or '(no number)'} ({self.name})"
+        return f"{self.job_id or '(no number)'} ({self.key})"
 
     def files(self, pattern: str) -> list[Path]:
         """submitit's files whose names end so; looking into the folder makes a network file system look, too."""
-        return sorted(Path(self.folder).glob(f"*{pattern}"))
+        which = "*" if self.task is None else f"*_{self.task}"
+        try:
+            return sorted(Path(self.folder).glob(f"{which}{pattern}"))
+        except OSError:  # of a file system that is just away: nothing is there yet
+            return []
 
     @property
     def handed_over(self) -> bool:
@@ -51,11 +62,7 @@ class Entry:
     @property
     def result(self) -> Result | None:
         """How the job's command ended, if it wrote that down."""
-        for path in self.files("_0_result.pkl"):
-            with open(path, "rb") as stream:
-                outcome, value = pickle.load(stream)
-            return Result(outcome == "success", str(value).strip())
-        return None
+        return next(iter(results_of([self]).values()), None)
 
     @property
     def outputs_exist(self) -> bool:
@@ -75,6 +82,51 @@ class Result:
         """The last line of a failure's traceback; of a command that failed, how it ended and no more."""
         last = self.text.splitlines()[-1] if self.text else ""
         return last.rpartition("CommandFailed: ")[2]
+
+
+RESULT = "_0_result.pkl"
+# What may come of reading a pickle of which a part has not arrived.
+HALF = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, IndexError, AttributeError, ImportError)
+
+
+def results_of(entries: Iterable[Entry]) -> dict[str, Result]:
+    """The results that are there, by key; each folder is looked into once, however many tasks of an array share it."""
+    shelves: dict[str, dict[int | None, Path]] = {}
+    found = {}
+    for entry in entries:
+        if entry.folder not in shelves:
+            shelves[entry.folder] = results_in(entry.folder)
+        path = shelves[entry.folder].get(entry.task)
+        if path is not None and (result := read_result(path)) is not None:
+            found[entry.key] = result
+    return found
+
+
+def results_in(folder: str) -> dict[int | None, Path]:
+    """submitit's files of results in a folder, by the task of an array; under None one of a job of its own."""
+    try:
+        paths = sorted(path for path in Path(folder).iterdir() if path.name.endswith(RESULT))
+    except OSError:
+        return {}
+    shelf: dict[int | None, Path] = {}
+    for path in paths:
+        task = path.name.removesuffix(RESULT).rpartition("_")[2]
+        shelf[None] = shelf[int(task) if task.isdecimal() else None] = path
+    return shelf
+
+
+def read_result(path: Path) -> Result | None:
+    """How a job's command ended; None as long as the file is not whole, or not within reach."""
+    try:
+        outcome, value = pickle.loads(path.read_bytes())
+    except HALF:
+        return None
+    return Result(outcome == "success", str(value).strip())
+
+
+def key_of(name: str, task: int | str | None) -> str:
+    """A job's name, and of a task of an array its place in it."""
+    return name if task is None else f"{name}[{task}]"
 
 
 def unique(label: str) -> str:

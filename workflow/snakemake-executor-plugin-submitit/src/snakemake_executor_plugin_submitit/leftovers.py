@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import tenacity
 from snakemake_interface_common.exceptions import WorkflowError
 
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, overlapping
 from snakemake_executor_plugin_submitit.places import NoAnswer, Place, place_named
 from snakemake_executor_plugin_submitit.verdicts import Sighting
 
-# Seconds before a place that did not answer is asked again.
-AGAIN_S = (1.0, 3.0)
+# How often a place that does not answer is asked, and the first pause between, in seconds, doubled each time.
+ATTEMPTS, FIRST_PAUSE_S = 5, 1.0
 # How long a cancelled job may take to go before another one may write its files.
 LEAVE_S = 180.0
 
@@ -30,21 +31,37 @@ class Leftovers:
         for place in self.places.values():
             seen.update(look_patiently(place, entries))
         self.seen = seen
-        self.entries = [numbered(entry, seen.get(entry.name)) for entry in entries]
+        self.entries = [numbered(entry, seen.get(entry.key)) for entry in entries]
 
     def take(self, cluster: str, outputs: Sequence[str], digest: str) -> Entry | None:
         """The job that does what is wanted, if it runs or ended well; any other writer of these files is ended."""
         wanted = None
+        self.refuse_elsewhere(outputs)
         for entry in overlapping(self.entries, outputs):
-            self.entries.remove(entry)
-            sighting = self.seen.get(entry.name)
+            sighting = self.seen.get(entry.key)
             if entry.cluster == cluster and entry.digest == digest and promising(entry, sighting):
                 wanted = entry
-                continue
-            if sighting is not None and sighting.alive:
-                self.end(entry)
-            self.journal.forget(entry.outputs)
+            else:
+                if sighting is not None and sighting.alive:
+                    self.end(entry)
+                self.journal.forget(entry.outputs)
+            self.entries.remove(entry)
         return wanted
+
+    def concern(self, outputs: Sequence[str]) -> bool:
+        """Whether there are jobs that write these files and are neither attached to nor ended."""
+        return bool(overlapping(self.entries, outputs))
+
+    def refuse_elsewhere(self, outputs: Sequence[str]) -> None:
+        """Refuse to write files that a job may write which only another cluster or machine knows."""
+        for entry in overlapping(self.entries, outputs):
+            here = self.places[entry.cluster]
+            if entry.site and here.site and entry.site != here.site:
+                raise WorkflowError(
+                    f"{here.title} job {entry.label} of an earlier start, which writes {entry.outputs[0]}, belongs to "
+                    f"{entry.site}, and this is {here.site}: go on there or, when the job is gone, delete "
+                    f"{self.journal.path(entry.outputs)}"
+                )
 
     def end(self, entry: Entry) -> None:
         """Cancel a job and wait until it is gone, since the next one writes the same files."""
@@ -52,10 +69,10 @@ class Leftovers:
         self.say(f"Ending {place.title} job {entry.label} of an earlier start, which writes the same files")
         until = time.monotonic() + LEAVE_S
         try:
-            place.cancel([str(entry.job_id)])
+            place.cancel([entry])
         except NoAnswer as error:
             raise WorkflowError(f"{place.title} job {entry.label} could not be cancelled: {error}") from error
-        while (sighting := look_patiently(place, [entry]).get(entry.name)) is not None and sighting.alive:
+        while (sighting := look_patiently(place, [entry]).get(entry.key)) is not None and sighting.alive:
             if time.monotonic() > until:
                 raise WorkflowError(f"{place.title} job {entry.label} was cancelled {LEAVE_S:.0f} s ago and still runs")
             time.sleep(1)
@@ -86,11 +103,13 @@ def promising(entry: Entry, sighting: Sighting | None) -> bool:
 
 def look_patiently(place: Place, entries: Sequence[Entry]) -> Mapping[str, Sighting]:
     """A look that has to succeed: without it jobs would be submitted twice."""
-    for pause in (*AGAIN_S, None):
-        try:
-            return place.look([entry for entry in entries if entry.cluster == place.cluster])
-        except NoAnswer as error:
-            if pause is None:
-                raise WorkflowError(f"jobs of an earlier start may still run, and nobody can tell: {error}") from error
-            time.sleep(pause)
-    raise AssertionError("the last round returns or raises")
+    asking = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=tenacity.wait_exponential(multiplier=FIRST_PAUSE_S),
+        retry=tenacity.retry_if_exception_type(NoAnswer),
+        reraise=True,
+    )
+    try:
+        return asking(place.look, [entry for entry in entries if entry.cluster == place.cluster])
+    except NoAnswer as error:
+        raise WorkflowError(f"jobs of an earlier start may still run, and nobody can tell: {error}") from error

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from snakemake_interface_common.exceptions import WorkflowError
 
 from snakemake_executor_plugin_submitit.command import Command
-from snakemake_executor_plugin_submitit.journal import Entry
+from snakemake_executor_plugin_submitit.environment import for_looking, for_submitting, forget_outer_job, unheeded
+from snakemake_executor_plugin_submitit.journal import Entry, key_of
 from snakemake_executor_plugin_submitit.places import NoAnswer, Place, SubmissionFailed, through_submitit
 from snakemake_executor_plugin_submitit.resources import Parameters
-from snakemake_executor_plugin_submitit.verdicts import ALIVE, Sighting
+from snakemake_executor_plugin_submitit.verdicts import Sighting
 
 # No client is waited for longer than this.
 PATIENCE_S = 60
+# Numbers in one command line.
+TOGETHER = 1000
 
 # sbatch's complaints about the job itself, which it would repeat.
 HOPELESS = re.compile(r"invalid|not available|not permitted|unrecognized|unable to open file", re.IGNORECASE)
@@ -29,7 +33,8 @@ class Slurm(Place):
 
     Jobs are told apart by their names, which are unique, since numbers may come again. The state of all of them is
     one `squeue` of the user's own jobs: it works without accounting, remembers a job for some minutes after its end
-    (MinJobAge), and asks the controller for no more than it has to.
+    (MinJobAge), and asks the controller for no more than it has to. Where there is accounting, one `sacct` is asked
+    about all those that squeue has forgotten.
     """
 
     cluster = "slurm"
@@ -41,41 +46,85 @@ class Slurm(Place):
                 f"no {missing[0]} on this machine: start on a login node of a SLURM cluster, "
                 "or run the jobs here with --submitit-cluster local"
             )
+        forget_outer_job(os.environ)
+        if names := unheeded(os.environ):
+            self.remark = (
+                f"{', '.join(names)}: without effect here, each job says itself what it asks for (slurm_extra)"
+            )
 
-    def submit(self, command: Command, parameters: Parameters, folder: Path) -> str:
+    @functools.cached_property
+    def configuration(self) -> Mapping[str, str]:
+        """What the controller says of its configuration; nothing as long as it says nothing."""
+        lines = (line.partition("=") for line in ask("scontrol", "show", "config").splitlines())
+        return {name.strip(): value.strip() for name, _, value in lines}
+
+    @property
+    def site(self) -> str:
         try:
-            return str(through_submitit(self.cluster, command, parameters, folder).job_id)
+            return self.configuration.get("ClusterName", "")
+        except NoAnswer:
+            return ""
+
+    @property
+    def largest_array(self) -> int:
+        try:
+            return int(self.configuration.get("MaxArraySize", 1001)) - 1  # which counts from zero
+        except NoAnswer:
+            return 1000
+
+    def submit(self, commands: Sequence[Command], parameters: Parameters, folder: Path) -> list[str]:
+        try:
+            with for_submitting(parameters):
+                return [str(job.job_id) for job in through_submitit(self.cluster, commands, parameters, folder)]
         except SubmissionFailed as error:
             raise SubmissionFailed(str(error), error.final or HOPELESS.search(str(error)) is not None) from error
 
     def look(self, entries: Iterable[Entry]) -> Mapping[str, Sighting]:
-        return sightings(ask("squeue", "--me", *SQUEUE))
+        entries = list(entries)
+        seen = sightings(ask("squeue", "--me", *SQUEUE))
+        # tasks that were cancelled before they ever ran are one record, of the array
+        seen |= {entry.key: seen[entry.name] for entry in entries if entry.key not in seen and entry.name in seen}
+        forgotten = [entry.job_id for entry in entries if entry.key not in seen and entry.job_id is not None]
+        return {**self.accounted(forgotten), **seen} if forgotten else seen
 
-    def cancel(self, job_ids: Iterable[str]) -> None:
-        if ids := list(job_ids):
-            ask("scancel", *ids)
+    def accounted(self, job_ids: Sequence[str]) -> Mapping[str, Sighting]:
+        """How jobs ended, where there is accounting that answers.
+
+        Only ends: of a job whose end never reached it, it goes on saying RUNNING.
+        """
+        try:
+            if self.configuration.get("AccountingStorageType", NO_ACCOUNTING) == NO_ACCOUNTING:
+                return {}
+            known = sightings_accounted(ask("sacct", *SACCT, "-j", ",".join(job_ids[:TOGETHER])))
+            return {key: sighting for key, sighting in known.items() if not sighting.alive}
+        except NoAnswer:
+            return {}
+
+    def cancel(self, entries: Iterable[Entry]) -> None:
+        ids = [entry.job_id for entry in entries if entry.job_id is not None]
+        for at in range(0, len(ids), TOGETHER):
+            ask("scancel", *ids[at : at + TOGETHER])
 
     def obituary(self, entry: Entry, sighting: Sighting | None) -> str | None:
-        facts = controller_facts(entry) or accounting_facts(entry)
-        state = facts.get("JobState") or (sighting.state if sighting else "")
-        if state in ALIVE:
-            return None
-        if not state:
+        if sighting is None and entry.result is None:
             return "is no longer known to SLURM and left no result"
-        exit_code = exit_words(facts.get("ExitCode", ""))
-        node = facts.get("NodeList") or (sighting.node if sighting else "")
-        return "ended " + ", ".join(filter(None, [state, exit_code, node and f"on {node}"]))
+        if sighting is None or sighting.alive:
+            return None
+        words = (sighting.state, exit_words(sighting.exit_code), sighting.node and f"on {sighting.node}")
+        return "ended " + ", ".join(filter(None, words))
 
 
-# Jobs of hidden partitions as well, and of the last minutes.
-SQUEUE = ("--noheader", "--all", "--states=all", "--format=%i|%T|%N|%j")
-# What people set in their environment for their own looks at the queue.
-HABITS = ("SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_")
+NO_ACCOUNTING = "accounting_storage/none"
+# Every task of an array, jobs of hidden partitions as well, and those of the last minutes. Of fixed width, the
+# only form in which squeue tells exit codes.
+WIDTHS = (("JobArrayID", 40), ("State", 24), ("exit_code", 16), ("NodeList", 80), ("Name", 120), ("Reason", 80))
+SQUEUE = ("--array", "--noheader", "--all", "--states=all", "--Format=" + ",".join(f"{n}:{w}" for n, w in WIDTHS))
+SACCT = ("--noheader", "--allocations", "--parsable2", "--format=JobID,State,ExitCode,NodeList,JobName%200")
 
 
 def ask(*command: str) -> str:
     """What a client of SLURM printed."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(HABITS)}
+    plain = for_looking(os.environ)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL, env=plain
@@ -88,31 +137,51 @@ def ask(*command: str) -> str:
 
 
 def sightings(text: str) -> dict[str, Sighting]:
-    """Jobs by name, from squeue's lines."""
-    rows = (line.split("|", 3) for line in text.splitlines() if line.count("|") >= 3)
-    return {name: Sighting(job_id, state, node) for job_id, state, node, name in rows}
+    """Jobs by key, from squeue's columns.
+
+    Of two with the same key, a submission whose answer got lost and its repetition, the one that lives, or the later.
+    """
+    found: dict[str, Sighting] = {}
+    for line in text.splitlines():
+        fields, at = [], 0
+        for _, width in WIDTHS:
+            fields.append(line[at : at + width].strip())
+            at += width
+        job_id, state, status, node, name, reason = fields
+        if name:
+            key, sighting = (
+                key_of(name, place_in_array(job_id)),
+                Sighting(job_id, state, node, exit_code(status), reason),
+            )
+            found[key] = max(found.get(key, sighting), sighting, key=precedence)
+    return found
 
 
-def controller_facts(entry: Entry) -> dict[str, str]:
-    """What the controller still knows of a job: JobState, ExitCode, NodeList and more; nothing if it has forgotten."""
-    try:
-        text = ask("scontrol", "show", "job", "--oneliner", str(entry.job_id))
-    except NoAnswer:
-        return {}
-    facts = dict(word.split("=", 1) for word in text.split() if "=" in word)
-    return facts if facts.get("JobName") == entry.name else {}
+def precedence(sighting: Sighting) -> tuple[bool, int]:
+    """What makes one of two jobs with the same key the one that is meant."""
+    number = sighting.job_id.partition("_")[0]
+    return sighting.alive, int(number) if number.isdecimal() else 0
 
 
-def accounting_facts(entry: Entry) -> dict[str, str]:
-    """The same from the accounting database, where there is one."""
-    fields = "State,ExitCode,NodeList,JobName%200"
-    try:
-        text = ask("sacct", "-n", "-X", "-P", "-j", str(entry.job_id), "-o", fields)
-    except NoAnswer:
-        return {}
-    rows = [line.split("|") for line in text.splitlines()]
-    known = [row for row in rows if len(row) == 4 and row[3] == entry.name]
-    return dict(zip(("JobState", "ExitCode", "NodeList"), known[-1], strict=False)) if known else {}
+def sightings_accounted(text: str) -> dict[str, Sighting]:
+    """Jobs by key, from sacct's lines; of a job that ran several times, its last run stands last."""
+    rows = (line.split("|", 4) for line in text.splitlines() if line.count("|") >= 4)
+    return {
+        # "CANCELLED by 17", "None assigned"
+        key_of(name, place_in_array(job_id)): Sighting(job_id, state.split(" ")[0], "" if " " in node else node, code)
+        for job_id, state, code, node, name in rows
+    }
+
+
+def place_in_array(job_id: str) -> str | None:
+    """The task of `17_3`; none of a job of its own, nor of tasks that are shown together."""
+    task = job_id.partition("_")[2]
+    return task if task.isdecimal() else None
+
+
+def exit_code(status: str) -> str:
+    """SLURM's `status:signal`, from what wait(2) says of a process."""
+    return f"{int(status) >> 8}:{int(status) & 127}" if status.isdecimal() else ""
 
 
 def exit_words(code: str) -> str:

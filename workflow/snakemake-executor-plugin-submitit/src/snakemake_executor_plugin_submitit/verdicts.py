@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from snakemake_executor_plugin_submitit.journal import Result
 
-# What SLURM calls a job that has not come to its end: one that waits or runs, and one between two states.
-WAITS_OR_RUNS = {"PENDING", "RUNNING", "SUSPENDED", "STOPPED", "SPECIAL_EXIT", "REQUEUE_HOLD"}
-IN_BETWEEN = {"CONFIGURING", "COMPLETING", "REQUEUED", "REQUEUE_FED", "RESIZING", "SIGNALING", "STAGE_OUT"}
-ALIVE = WAITS_OR_RUNS | IN_BETWEEN
+# What SLURM calls a job that has come to its end. All else (it waits, it runs, it is between two states) is alive, what
+# a later SLURM may call it included: to wait for a job in vain is better than to start another beside it.
+NOT_ON_ITS_OWN = {"BOOT_FAIL", "CANCELLED", "DEADLINE", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"}
+ENDED = {"COMPLETED", "FAILED"} | NOT_ON_ITS_OWN
 # Ends after which something may still come: a result file on a slow file system, a requeued job.
 HESITANT = frozenset({"COMPLETED", "NODE_FAIL", "PREEMPTED"})
 HESITATION_S = 30.0
@@ -24,10 +24,12 @@ class Sighting(NamedTuple):
     job_id: str
     state: str
     node: str = ""
+    exit_code: str = ""  # SLURM's `status:signal`
+    reason: str = ""  # why it waits, where it does
 
     @property
     def alive(self) -> bool:
-        return self.state in ALIVE
+        return self.state not in ENDED
 
 
 class Verdict(Enum):
