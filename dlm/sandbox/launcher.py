@@ -2,12 +2,14 @@
 
 Reads a JSON object from standard input and writes how the program ended to standard output. Of the object, `room` is an
 empty folder; `paths` is what the program may read; `program` is its text; `secret` stands before the last word of what
-came to its end; `command` and `environment` start it; `seconds`, `memory`, `processes` and `files` limit it. Where the
-room cannot be made nothing is run: exit status 3, and a line on standard error.
+came to its end; `command` and `environment` start it; `seconds`, `memory`, `processes` and `files` limit it; `filter`
+limits its system calls (`dlm.sandbox.seccomp`, in hexadecimal digits). Where the room cannot be made nothing is run:
+exit status 3, and a line on standard error.
 
 Three processes take part. This one leaves for new namespaces and waits. Its child is process 1 of the new process
 namespace: when it ends, by itself or since its parent has, the kernel kills every process in there, whatever that has
-done to hide. Its grandchild gives up all rights, takes the limits and becomes the program.
+done to hide. Its grandchild gives up all rights, takes the limits and becomes the program. What the program says, and
+what process 1 says of it, come by two pipes, so that a program cannot speak for process 1.
 """
 
 from __future__ import annotations
@@ -39,8 +41,9 @@ _NEW = {"mount": 0x20000, "uts": 0x4000000, "ipc": 0x8000000, "process": 0x20000
 _NEW_USER = 0x10000000
 _NOSUID, _NODEV, _BIND, _REC, _PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
 _READ_ONLY, _RECURSIVE, _HERE, _DETACH = 0x1, 0x8000, -100, 2
-_MOUNT_SETATTR, _PIVOT_ROOT = 442, {"x86_64": 155, "aarch64": 41, "ppc64le": 203, "s390x": 217, "riscv64": 41}
-_DIE_WITH_PARENT, _NO_NEW_PRIVILEGES = 1, 38
+_MOUNT_SETATTR, _PIVOT_ROOT = 442, {"x86_64": 155, "aarch64": 41}
+_DIE_WITH_PARENT, _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 1, 38, 22, 2
+_PIPE = 1 << 20  # bytes that an ordinary user's pipe holds at most (pipe(7))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -52,26 +55,29 @@ def main() -> None:
     try:
         user, group = _leave()
         _furnish(asked, user, group)
-        reading, writing = os.pipe()
+        words, status = os.pipe(), os.pipe()
         first = os.fork()
     except OSError as error:
         sys.exit(_refused(str(error)))
     if not first:
-        _keep_room(asked, user, group, writing)
-    os.close(writing)
-    outcome = _outcome(first, reading, asked)
-    if outcome.startswith(_NO_START):
-        sys.exit(_refused(outcome))
-    print(outcome)
+        _keep_room(asked, user, group, words[1], status[1])
+    os.close(words[1])
+    os.close(status[1])
+    late = _wait(first, WALL * asked["seconds"] + SPARE)
+    told = _read(status[0])
+    if told.startswith(_NO_START):
+        sys.exit(_refused(told))
+    outcome = _outcome(_read(words[0]), asked["secret"], late=late, ended=int(told) if told else None)
+    os.write(1, outcome.encode("utf-8", "replace"))
 
 
 def _refused(problem: str) -> int:
-    print(problem, file=sys.stderr)
+    print(problem.partition("\n")[0], file=sys.stderr)
     return NO_ROOM
 
 
-def _outcome(first: int, reading: int, asked: dict[str, Any]) -> str:
-    """Wait for process 1, no longer than is allowed; return what it, or the program, has said."""
+def _wait(first: int, seconds: int) -> bool:
+    """Wait for process 1, no longer than is allowed; return whether it was ended for being late."""
     late = False
 
     def end(number: int, frame: object) -> None:
@@ -80,19 +86,38 @@ def _outcome(first: int, reading: int, asked: dict[str, Any]) -> str:
         os.kill(first, signal.SIGKILL)
 
     signal.signal(signal.SIGALRM, end)
-    signal.alarm(WALL * asked["seconds"] + SPARE)
+    signal.alarm(seconds)
     os.waitpid(first, 0)
     signal.alarm(0)
-    said = os.read(reading, 4096).decode("utf-8", "replace")
-    _, proof, word = said.partition(f"{asked['secret']} ")
+    return late
+
+
+def _read(pipe: int) -> str:
+    """Return all that a pipe holds: whoever wrote to it has ended."""
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, _PIPE).decode("utf-8", "replace")
+    except BlockingIOError:
+        return ""
+
+
+def _outcome(said: str, secret: str, *, late: bool, ended: int | None) -> str:
+    """Return the program's last word, else how it ended: its status as process 1 has told it, or None."""
+    _, proof, word = said.partition(f"{secret} ")
     if proof:
         return word.partition("\n")[0]
-    ended = said.rpartition("status ")[2].strip() if "status " in said else ""
-    if late or ended == str(-signal.SIGXCPU):
+    if late or ended == -signal.SIGXCPU:
         return "timed out"
-    if ended.startswith("-"):
-        return f"killed by {signal.Signals(-int(ended)).name}"
-    return f"ended early with status {ended or 'unknown'}"
+    if ended is not None and ended < 0:
+        return f"killed by {_signal_name(-ended)}"
+    return f"ended early with status {'unknown' if ended is None else ended}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
 
 
 def _leave() -> tuple[int, int]:
@@ -128,16 +153,17 @@ def _furnish(asked: dict[str, Any], user: int, group: int) -> None:
     what it likes, to whoever lives in a chroot.
     """
     top: str = asked["room"]
+    program = asked["program"].encode("utf-8", "surrogatepass")
     _mount("none", "/", None, _REC | _PRIVATE)
-    _mount("tmpfs", top, "tmpfs", _NOSUID | _NODEV, "mode=0755,size=4m")
+    _mount("tmpfs", top, "tmpfs", _NOSUID | _NODEV, f"mode=0755,size={(4 << 20) + len(program)}")
     room = f"{top}/room"
     os.mkdir(room)
     for path in _whole([*SYSTEM, *asked["paths"], *(f"/dev/{name}" for name in DEVICES)]):
         _show(path, room + path)
     os.mkdir(room + WORK)
     os.mkdir(f"{top}/old")
-    with open(room + PROGRAM, "w", encoding="utf-8", errors="surrogatepass") as stream:
-        stream.write(asked["program"])
+    with open(room + PROGRAM, "wb") as stream:
+        stream.write(program)
     _set_read_only(top)
     size = f"mode=0700,uid={user},gid={group},size={asked['files']}m,nr_inodes=4096"
     _mount("tmpfs", room + WORK, "tmpfs", _NOSUID | _NODEV, size)
@@ -170,43 +196,56 @@ def _show(path: str, place: str) -> None:
     _mount(path, place, None, _BIND | _REC)
 
 
-def _keep_room(asked: dict[str, Any], user: int, group: int, writing: int) -> NoReturn:
+def _keep_room(asked: dict[str, Any], user: int, group: int, words: int, status: int) -> NoReturn:
     """Be process 1: start the program, wait for it, tell its status; all that is left ends with this process."""
     _call("prctl", _DIE_WITH_PARENT, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     program = os.fork()
     if not program:
         try:
-            _become(asked, user, group, writing)
+            _become(asked, user, group, words)
         except BaseException as error:  # this is a copy of a process that must not go on
-            os.write(writing, f"{asked['secret']} {_NO_START}{error}".encode())
+            os.write(status, f"{_NO_START}{error}\n".encode("utf-8", "replace"))
         os._exit(NO_ROOM)
     while True:
-        found, status = os.wait()
+        found, code = os.wait()
         if found == program:
             break
-    os.write(writing, f"\nstatus {os.waitstatus_to_exitcode(status)}".encode())
+    os.write(status, str(os.waitstatus_to_exitcode(code)).encode())
     os._exit(0)
 
 
-def _become(asked: dict[str, Any], user: int, group: int, writing: int) -> None:
-    """Give up all rights, take the limits and become the program."""
+def _become(asked: dict[str, Any], user: int, group: int, words: int) -> None:
+    """Give up all rights, take the limits and become the program.
+
+    It has four files: nothing, three times, and the pipe for its last word; all else closes as it is started.
+    """
     os.setsid()
     nothing = os.open("/dev/null", os.O_RDWR)
-    for number, target in enumerate((nothing, nothing, nothing, writing)):
+    for number, target in enumerate((nothing, nothing, nothing, words)):
         os.dup2(target, number)
-    os.closerange(4, 64)
     own = os.geteuid() != user
     if own:
         os.setgroups([])
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
     _call("prctl", _NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    _filter_calls(bytes.fromhex(asked["filter"]))
     for limit, value in _limits(asked, own).items():
         resource.setrlimit(limit, (value, value))
     # The soft limit's signal says why; the hard one, a second later, cannot be caught.
     resource.setrlimit(resource.RLIMIT_CPU, (asked["seconds"], asked["seconds"] + 1))
     os.execve(asked["command"][0], asked["command"], asked["environment"])
+
+
+class _Filter(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def _filter_calls(instructions: bytes) -> None:
+    """Have the kernel judge by a filter every system call of this process, and of all that come from it."""
+    asked = _Filter(len(instructions) // 8, instructions)
+    _check(_libc.prctl(_SECCOMP, _FILTER, ctypes.byref(asked)), "seccomp")
 
 
 def _limits(asked: dict[str, Any], own: bool) -> dict[int, int]:

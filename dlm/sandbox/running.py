@@ -15,6 +15,8 @@ from pathlib import Path
 
 from dlm.errors import SetupError
 from dlm.sandbox.launcher import NO_ROOM, PROGRAM, SPARE, WALL, WORK
+from dlm.sandbox.places import python_places
+from dlm.sandbox.seccomp import FAMILIES, IO_URING_SETUP, socket_filter
 from dlm.settings.sandbox import SandboxSettings
 
 PASSED = "passed"
@@ -23,14 +25,18 @@ PATIENCE = 60
 """Seconds, beyond a program's own, after which a launcher that has not come back is given up."""
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-# A program that leaves early, by `exit()` or worse, did not come to its end; nor does it know the secret that says so.
+# A program that leaves early, by `exit()` or worse, did not come to its end; nor did one whose child did, so that only
+# the process that began says how it ended. The secret keeps a program from saying so by mistake, and no more than that:
+# it is in the same interpreter, where a program that looks for it finds it (docs/sandbox.md).
 # Its names are as in `exec` with nothing else, so what stands under `if __name__ == "__main__"` is not run.
 _RUNNER = f"""
 import os, sys
-secret, write, leave = sys.argv.pop(), os.write, os._exit
+secret, write, leave, process = sys.argv.pop(), os.write, os._exit, os.getpid
+first = process()
 def end(word):
-    write(3, (secret + " " + word + "\\n").encode("utf-8", "replace"))
-    leave(0)
+    if process() == first:
+        write(3, (secret + " " + word + "\\n").encode("utf-8", "replace"))
+    leave(0 if word == {PASSED!r} else 1)
 try:
     with open({PROGRAM!r}, encoding="utf-8") as stream:
         program = compile(stream.read(), "program.py", "exec")
@@ -41,14 +47,26 @@ end({PASSED!r})
 """
 # What holds of the room, asked from inside it.
 _PROBE = """
-import ctypes, os, socket
+import ctypes, errno, os, socket
 if [name for _, name in socket.if_nameindex()] not in ([], ["lo"]):
     class TheNetworkCanBeReached(Exception): pass
     raise TheNetworkCanBeReached
+for family in set(range(64)) - {families}:
+    try:
+        socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            continue
+    class OtherSocketsCanBeMade(Exception): pass
+    raise OtherSocketsCanBeMade
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.syscall({io_uring}, 1, None) != -1 or ctypes.get_errno() != errno.ENOSYS:
+    class SystemCallsAreNotFiltered(Exception): pass
+    raise SystemCallsAreNotFiltered
 if os.listdir() or os.path.exists("/proc/1") or os.access("/", os.W_OK):
     class ForeignFilesCanBeReached(Exception): pass
     raise ForeignFilesCanBeReached
-if ctypes.CDLL(None).unshare(0x10000000) == 0:
+if libc.unshare(0x10000000) == 0:
     class NamespacesCanBeMade(Exception): pass
     raise NamespacesCanBeMade
 children = []
@@ -86,7 +104,8 @@ def run_programs(
 
     Returns:
         Of each in turn: `passed`; `failed: NameOfTheException`; `timed out`; `killed by SIGNAL`; `ended early with
-        status N`. The words hold nothing that differs from run to run, such as an address.
+        status N`; `launcher ended with status N`, where what starts it failed. The words hold nothing that differs from
+        run to run, such as an address.
 
     Raises:
         SetupError: the isolation cannot be had on this machine; no program ran.
@@ -105,12 +124,17 @@ def run_programs(
 
 
 def require_isolation(settings: SandboxSettings) -> None:
-    """Look from inside whether the room holds: network, files, processes, memory.
+    """Look from inside whether the room holds: network, sockets, files, processes, memory.
 
     Raises:
         SetupError: it does not, or cannot be made; one line that says what is missing.
     """
-    text = _PROBE.format(processes=settings.processes, memory=settings.memory)
+    text = _PROBE.format(
+        families=set(FAMILIES.values()),
+        io_uring=IO_URING_SETUP,
+        processes=settings.processes,
+        memory=settings.memory,
+    )
     outcome = _run(text, settings)
     if outcome != PASSED:
         raise SetupError(f"the sandbox for programs that models write does not hold on this machine ({outcome})")
@@ -123,7 +147,8 @@ def _run(program: str, settings: SandboxSettings) -> str:
     with tempfile.TemporaryDirectory(prefix="dlm-sandbox-") as room:
         asked = {
             "room": os.path.realpath(room),
-            "paths": _python_folders(),
+            "paths": python_places(),
+            "filter": socket_filter().hex(),
             "program": program,
             # No user's packages, no bytecode, nothing taken from the folder it stands in.
             "command": [sys.executable, "-s", "-P", "-B", "-c", _RUNNER, secret],
@@ -134,18 +159,19 @@ def _run(program: str, settings: SandboxSettings) -> str:
         try:
             ended = subprocess.run(
                 [sys.executable, "-I", "-S", str(_LAUNCHER)],
-                input=json.dumps(asked),
+                input=json.dumps(asked).encode(),
                 capture_output=True,
-                text=True,
                 check=False,
                 start_new_session=True,
                 timeout=WALL * settings.seconds + SPARE + PATIENCE,
             )
         except subprocess.TimeoutExpired:
             return "timed out"
-    if ended.returncode or not ended.stdout:
-        raise SetupError(_cannot(ended.stderr if ended.returncode == NO_ROOM else f"status {ended.returncode}"))
-    return ended.stdout.strip()
+    if ended.returncode == NO_ROOM:
+        raise SetupError(_cannot(ended.stderr.decode("utf-8", "replace")))
+    # Whatever else becomes of the launcher concerns this program; of the probe's, `require_isolation` says so.
+    outcome = ended.stdout.decode("utf-8", "replace").strip()
+    return outcome if outcome and not ended.returncode else f"launcher ended with status {ended.returncode}"
 
 
 _ENVIRONMENT = {
@@ -158,16 +184,6 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-
-
-def _python_folders() -> list[str]:
-    """Return where this Python and its packages lie, under every name that leads there."""
-    program = Path(sys.executable)
-    places = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_prefix).resolve(), program.resolve().parents[1]]
-    while program.is_symlink():
-        places.append(program.parents[1])
-        program = program.parent / program.readlink()
-    return [str(place) for place in dict.fromkeys(places) if len(place.parts) > 2]
 
 
 def _cannot(problem: str) -> str:
