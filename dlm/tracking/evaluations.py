@@ -63,10 +63,6 @@ class _Scores:
         except DataError:
             return otherwise
 
-    def sampled(self, bundle: str) -> int:
-        """Return when a bundle's sampling ended, in milliseconds."""
-        return round(1000 * read_manifest(self.responses(bundle), verify=False)["made_from"]["ended"])
-
 
 def read_evaluations(path: Path, scale: str, root: Path) -> list[Record]:
     """Return the evaluations in the scores file at ``path``.
@@ -82,20 +78,34 @@ def read_evaluations(path: Path, scale: str, root: Path) -> list[Record]:
     if scores.content["checkpoint"] != scores.weights(otherwise=scores.content["checkpoint"]):
         again = f"run `dlm sample {scores.model} --scale {scale}`, then score, or delete the folder"
         raise Outdated(f"{path}: of earlier weights of '{scores.model}'; {again}")
-    settings = _settings(scores)
-    return [_record(scores, cell, settings.get(_asked(cell), {})) for cell in scores.content["cells"]]
+    made = _made(scores)
+    settings = {_asked(asked): asked for made_from in made.values() for asked in made_from["settings"]}
+    ended = {bundle: round(1000 * made_from["ended"]) for bundle, made_from in made.items()}
+    return [
+        _record(scores, cell, settings.get(_asked(cell), {}), ended[cell["bundle"]]) for cell in scores.content["cells"]
+    ]
 
 
-def _settings(scores: _Scores) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return the settings that each cell was sampled with."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+def key_of(model: str, cell: Mapping[str, Any]) -> str:
+    """Return the name of an evaluation within its experiment: the tag `dlm.key` of its run."""
+    return digest([model, *_asked(cell)])[:16]
+
+
+def run_name(model: str, cell: Mapping[str, Any]) -> str:
+    """Return the name under which the list of runs shows an evaluation."""
+    return " · ".join([cell["task"], model, cell["setting"], *([] if cell["chat"] else ["no chat template"])])
+
+
+def _made(scores: _Scores) -> dict[str, Mapping[str, Any]]:
+    """Return how each bundle of answers was made: its cells' settings, and when its sampling ended."""
+    found = {}
     for bundle, digest_then in scores.content["responses"].items():
         manifest = read_manifest(scores.responses(bundle), verify=False)
         if manifest["digest"] != digest_then:
             raise DataError(
                 f"{scores.path}: older than its responses; run `dlm score {scores.model} --scale {scores.scale}`"
             )
-        found |= {_asked(cell): cell for cell in manifest["made_from"]["settings"]}
+        found[bundle] = manifest["made_from"]
     return found
 
 
@@ -103,25 +113,29 @@ def _asked(cell: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(cell.get(key) for key in _ASKED)
 
 
-def _record(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any]) -> Record:
+def _record(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any], ended: int) -> Record:
     executions = {how: scores.content["executions"][how] for how in cell["how"]}
     fingerprint = digest([VIEW, "evaluation", scores.scale, scores.model, cell, settings, executions])
     return Record(
         experiment=experiment_of(scores.scale, "evaluations"),
         source=str(scores.source),
-        key=digest([scores.model, *_asked(cell)])[:16],
+        key=key_of(scores.model, cell),
         asked=fingerprint,
         fingerprint=fingerprint,
-        ended=scores.sampled(cell["bundle"]),
-        show=partial(_show, scores, cell, settings, executions),
+        ended=ended,
+        show=partial(_show, scores, cell, settings, executions, ended),
     )
 
 
-def _show(scores: _Scores, cell: Mapping[str, Any], settings: Mapping[str, Any], executions: Mapping[str, Any]) -> Run:
-    ended = scores.sampled(cell["bundle"])
-    parts = [cell["task"], scores.model, cell["setting"], *([] if cell["chat"] else ["no chat template"])]
+def _show(
+    scores: _Scores,
+    cell: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    executions: Mapping[str, Any],
+    ended: int,
+) -> Run:
     return Run(
-        name=" · ".join(parts),
+        name=run_name(scores.model, cell),
         began=ended - round(1000 * cell["seconds"]),
         ended=ended,
         tags=_tags(scores, cell),

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,7 +26,8 @@ Watch = Callable[[Mapping[str, float], float], None]
 """Takes a record of the curves and the time at which it was made, in seconds since 1970."""
 
 _PIPE_BYTES = 1 << 20
-_GOODBYE_SECONDS = 1.0  # that a training waits at its end for what is under way
+_FOR_THE_TRAINING = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+_GOODBYE_SECONDS = 0.5  # that a training waits at its end for what is under way
 
 
 @contextlib.contextmanager
@@ -94,9 +96,14 @@ class _Helper:
     """The training's end of the pipe."""
 
     def __init__(self, hello: Mapping[str, Any]) -> None:
-        # A session of its own: Ctrl-C is the training's to answer; the helper ends when the pipe does.
+        # A session of its own: Ctrl-C is the training's to answer; the helper ends when the pipe does. What a batch
+        # system sends to all processes of a job is the training's, too: a process begins with its parent's mask.
         command = [sys.executable, "-m", "dlm.tracking.reporter"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_TRAINING)
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         assert self._process.stdin is not None
         self._pipe = self._process.stdin.fileno()
         with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
@@ -11,11 +12,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dlm.errors import SetupError
-from dlm.files import held
+from dlm.files import digest, held
 from dlm.progress import say
 
 FOLDER = ".mlflow"
 _NAMED_BY = "MLFLOW_TRACKING_URI"
+# A path that begins with // or holds an @ is none of it: a name without a colon ends before the next stroke.
+_BEFORE_HOST = re.compile(r"(?<!/)//(?:[^/:\s]*:\S*|[^/:\s]+)@")
+_QUERIED = re.compile(r"([?&][^=&\s]*(?:user|pass|pwd|token|secret)[^=&\s]*=)[^&\s]*", re.IGNORECASE)
 
 
 def tracking_uri(root: Path) -> str:
@@ -40,22 +44,37 @@ def own_folder(root: Path) -> Path:
 
 
 def shown(text: str) -> str:
-    """Return an address, or a text with addresses in it, as it may be printed: without user and password."""
-    return re.sub(r"//[^/@\s]+@", "//", text)
+    """Return an address, or a text with addresses in it, as it may be printed: without user and password.
+
+    A password may hold any character but a space, whether the address is then a valid one or not.
+    """
+    return _QUERIED.sub(r"\1***", _BEFORE_HOST.sub("//", text))
 
 
 def origin(root: Path) -> str:
-    """Return the name by which a store tells this clone's runs from another's: made once, kept in the clone."""
+    """Return the name by which a store tells this clone's runs from another's: made once, kept in ``.mlflow/origin``.
+
+    The file says which file it is and where it lies. A clone that was moved is known by the former, one that is mounted
+    elsewhere or came back from a backup by either; a copy has neither, and gets a name of its own.
+
+    Raises:
+        SetupError: the file cannot be read or written.
+    """
     path = own_folder(root) / "origin"
     try:
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            draft = path.with_name(f".{secrets.token_hex(8)}.part")
-            draft.write_text(secrets.token_hex(8) + "\n")
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)
-            draft.unlink()
-        return path.read_text().strip()
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "a+", encoding="utf-8") as stream:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.seek(0)
+            name, *noted = stream.read().split() or [""]
+            marks = [f"inode:{os.fstat(stream.fileno()).st_ino}", f"place:{digest(str(path))[:16]}"]
+            if not name or (noted and not set(noted) & set(marks)):
+                name = secrets.token_hex(8)
+            if noted != marks:
+                stream.truncate(0)
+                stream.write(" ".join([name, *marks]) + "\n")
+            return name
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}; the clone's folder {FOLDER} has to be writable") from error
 

@@ -80,11 +80,11 @@ class Reporter:
         self.store = Store(hello["uri"], timeout=_ANSWER_SECONDS, retries=0)
         experiment = self.store.experiment(hello["experiment"], hello["experiment_tags"])
         where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in hello["marks"].items())
-        begun = [run for run in self.store.runs(experiment, where) if FINGERPRINT not in run.tags]
-        if begun:
-            self.has = self.store.history(begun[0].id, list(METRICS.values()))
-            self.store.go_on(begun[0].id)
-            run = begun[0].id
+        begun = (each.id for each in self.store.runs(experiment, where) if FINGERPRINT not in each.tags)
+        asked = hello["params"].items()  # a param of a run cannot be changed
+        if run := next((run for run in begun if self.store.params(run).items() <= asked), None):
+            self.has = self.store.history(run, list(METRICS.values()))
+            self.store.go_on(run)
         else:
             run = self.store.create(experiment, hello["name"], hello["began"], hello["marks"])
         self.store.log(run, params=hello["params"], tags=hello["tags"])

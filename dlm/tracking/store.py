@@ -1,4 +1,4 @@
-"""MLflow itself: the one module that imports it. Every failure of a store ends as one line that names it."""
+"""MLflow's client. Every failure of a store ends as one line that names it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ import logging
 import os
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from dlm.errors import RemoteError
 from dlm.tracking.place import shown
-from dlm.tracking.view import Point
+from dlm.tracking.view import FINGERPRINT, MARKS, Point, Run
 from dlm.tracking.views import edited
 
 _METRICS_A_CALL, _OTHERS_A_CALL = 900, 90  # below MLflow's limits of 1000 values, 100 params and 100 tags
 _PAGE = 1000
+_CALLS_AT_ONCE = 8  # to a server, which has several workers
+_TRIES = 5  # to open a database: 3 s
 _QUIET = ("mlflow", "alembic", "urllib3")
+_guard, _inside = threading.Lock(), 0
+_levels: dict[str, int] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +67,17 @@ class Store:
         self.uri, self._artifacts = uri, artifacts
         self._remedy = "; a store that stays broken can be deleted, a sync makes it again" if artifacts else ""
         prepare_environment(timeout, retries)
-        with _quiet():
+        with quiet():
             from mlflow import MlflowClient
+            from mlflow.store.db import utils
+
+            from dlm.tracking.database import database_of
+        utils.MAX_RETRY_COUNT = _TRIES  # MLflow's own ten take 100 s, whether a file is damaged or a password is wrong
         if artifacts:
             _trust_the_disk()
         with self._answering():
             self._client = MlflowClient(tracking_uri=uri)
+            self._database = database_of(self._client)
 
     def experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """Return the id of the experiment, made or taken out of the bin where need be, with ``tags`` set."""
@@ -76,8 +87,18 @@ class Store:
                 self._client.restore_experiment(found.experiment_id)
             for key, value in tags.items():
                 if found.tags.get(key) != value and not edited(found.tags.get(key, "")):
-                    self._client.set_experiment_tag(found.experiment_id, key, value)
+                    self._tag_experiment(found.experiment_id, key, value)
             return str(found.experiment_id)
+
+    def _tag_experiment(self, experiment: str, key: str, value: str) -> None:
+        """Set a tag; of several processes that set it for the first time, a database refuses all but one."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.set_experiment_tag(experiment, key, value)
+        except MlflowException:
+            if self._client.get_experiment(experiment).tags.get(key) != value:
+                raise
 
     def _make_experiment(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
@@ -87,7 +108,14 @@ class Store:
         return self._client.get_experiment_by_name(name)
 
     def runs(self, experiment: str, where: str = "") -> Iterator[Seen]:
-        """Yield the runs of an experiment, by its id, deleted ones aside."""
+        """Yield the runs of an experiment, by its id, newest first, deleted ones aside; of tags at least our marks."""
+        if self._database is not None and not where:
+            from dlm.tracking.database import marked_runs
+
+            with self._answering():
+                marked = list(marked_runs(self._database, experiment, MARKS))
+            yield from (Seen(id=id, began=began, status=status, tags=tags) for id, began, status, tags in marked)
+            return
         token = None
         while True:
             with self._answering():
@@ -107,6 +135,39 @@ class Store:
         with self._answering():
             run = self._client.create_run(experiment, start_time=began, tags=dict(tags), run_name=name)
         return str(run.info.run_id)
+
+    def add(self, experiment: str, runs: Sequence[Run]) -> list[str]:
+        """Bring in runs that have ended; return their ids.
+
+        A database takes all or none of them; a server takes them one after the other, each with the tag
+        ``FINGERPRINT`` at its end.
+        """
+        if self._database is not None:
+            from dlm.tracking.database import insert_runs
+
+            with self._answering():
+                return insert_runs(self._database, experiment, runs)
+        with ThreadPoolExecutor(_CALLS_AT_ONCE) as pool:
+            try:
+                return [made.result() for made in [pool.submit(self._add, experiment, run) for run in runs]]
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # a server that failed once is not asked for the rest
+                raise
+
+    def settle(self) -> None:
+        """Keep questions fast after many runs were added."""
+        if self._database is not None:
+            from dlm.tracking.database import count_rows
+
+            with self._answering():
+                count_rows(self._database)
+
+    def _add(self, experiment: str, run: Run) -> str:
+        unsealed = {key: value for key, value in run.tags.items() if key != FINGERPRINT}
+        made = self.create(experiment, run.name, run.began, unsealed)
+        self.log(made, run.points, run.params, {FINGERPRINT: run.tags[FINGERPRINT]})
+        self.end(made, "FINISHED", run.ended)
+        return made
 
     def log(
         self,
@@ -133,6 +194,11 @@ class Store:
             found = {key: self._client.get_metric_history(run, key) for key in keys}
         return {(key, metric.step): metric.value for key, metrics in found.items() for metric in metrics}
 
+    def params(self, run: str) -> dict[str, str]:
+        """Return the params that a run has."""
+        with self._answering():
+            return dict(self._client.get_run(run).data.params)
+
     def go_on(self, run: str) -> None:
         """Mark a run as running again."""
         with self._answering():
@@ -153,13 +219,13 @@ class Store:
     def _answering(self) -> Iterator[None]:
         """Turn whatever a store fails with into one line."""
         try:
-            with _quiet():
+            with quiet():
                 yield
         except Exception as error:
             if not _is_a_stores(error):
                 raise
             raise RemoteError(
-                f"{shown(self.uri)}: MLflow's store did not do as asked: {shown(_reason(error))}; "
+                f"{shown(self.uri)}: MLflow's store did not do as asked: {_reason(error)}; "
                 f"once it does, `dlm runs sync` shows what is missing{self._remedy}"
             ) from error
 
@@ -189,20 +255,30 @@ def _is_a_stores(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     """Return what went wrong in a few words: the system's own where it is the connection, else the store's."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(shown(str(error)).split()) or type(error).__name__  # shortened last: half a password has no end
     if of_system := re.findall(r"\[Errno -?\d+\] [\w ]+|[Rr]ead timed out", text):
         return str(of_system[-1])
     return text if len(text) <= 200 else text[:199] + "…"
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' own messages away: errors are told in one line, migrations are nobody's business."""
-    levels = {name: logging.getLogger(name).level for name in _QUIET}
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+def quiet() -> Iterator[None]:
+    """Keep the libraries' own messages away: errors are told in one line, migrations are nobody's business.
+
+    Several threads may be inside; the last one out lets the messages through again.
+    """
+    global _inside
+    with _guard:
+        _inside += 1
+        if _inside == 1:
+            for name in _QUIET:
+                _levels[name] = logging.getLogger(name).level
+                logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        with _guard:
+            _inside -= 1
+            if _inside == 0:
+                for name, level in _levels.items():
+                    logging.getLogger(name).setLevel(level)

@@ -12,16 +12,17 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.error import URLError
 
 from dlm.errors import SetupError
 from dlm.progress import say
-from dlm.tracking.place import own_folder, server, tracking_uri
+from dlm.tracking.place import own_folder, server, shown, tracking_uri
 from dlm.tracking.sync import Summary, sync
 from dlm.tracking.views import link
 
-_USUAL_PORT = 5000
-_START_SECONDS = 60.0
+_PORTS = (5000, 0, 0)  # the usual one, else any that is free; another may still come first
+_LISTENING = "0A"  # in /proc/net/tcp
+_IN_USE = "address already in use"  # errno(3), as servers print it
+_START_SECONDS = 180.0  # a busy machine takes its time to import MLflow
 
 
 def serve(root: Path, scales: Sequence[str] = (), port: int | None = None) -> None:
@@ -38,7 +39,7 @@ def serve(root: Path, scales: Sequence[str] = (), port: int | None = None) -> No
     summary = sync(root, scales)
     say(f"runs sync: {summary}")
     if there := server():
-        _tell(there, summary)
+        _tell(shown(there), summary)
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is ended then, too
     with contextlib.suppress(KeyboardInterrupt), running(root, port) as (here, process):
@@ -49,28 +50,50 @@ def serve(root: Path, scales: Sequence[str] = (), port: int | None = None) -> No
 
 @contextlib.contextmanager
 def running(root: Path, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run MLflow's server on the project's store; yield its address and process, and end it on the way out."""
-    port = _free_port([port] if port else [_USUAL_PORT, 0])
+    """Run MLflow's server on the project's store; yield its address and process, and end it on the way out.
+
+    Raises:
+        SetupError: the server does not start, or the port that was asked for is another's.
+    """
+    for wanted in [port] if port else _PORTS:
+        if (free := _free_port(wanted)) is None:
+            continue
+        process = _start(root, free)
+        try:
+            if _answers(free, process):
+                yield f"http://127.0.0.1:{free}", process
+                return
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+        log = _log(root)
+        lines = shown(log.read_text(errors="replace")).strip().splitlines() or ["no message"]
+        if not any(_IN_USE in line.lower() for line in lines):  # where another came first, another port is tried
+            raise SetupError(f"MLflow's server did not start: {lines[-1]} (its log: {log})")
+    raise SetupError(f"port {port or _PORTS[0]} is taken; name another one: `dlm runs ui --port …`")
+
+
+def _log(root: Path) -> Path:
+    return own_folder(root) / "server.log"
+
+
+def _start(root: Path, port: int) -> subprocess.Popen[bytes]:
     folder = own_folder(root)
     folder.mkdir(exist_ok=True)
-    log = folder / "server.log"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(root)]
-    command += ["--artifacts-destination", (folder / "artifacts").as_uri()]
+    command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", (folder / "artifacts").as_uri()]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    silent = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with log.open("wb") as stream:
+    told = {
+        # It may hold a password, and everybody sees a command line.
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri(root),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    with _log(root).open("wb") as stream:
         # A session of its own, so that the server and its worker end together.
-        process = subprocess.Popen(
-            command, stdout=stream, stderr=stream, env={**os.environ, **silent}, cwd=folder, start_new_session=True
+        return subprocess.Popen(
+            command, stdout=stream, stderr=stream, env={**os.environ, **told}, cwd=folder, start_new_session=True
         )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(address, process, log)
-        yield address, process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
 
 
 def _tell(address: str, summary: Summary) -> None:
@@ -80,23 +103,36 @@ def _tell(address: str, summary: Summary) -> None:
         say(f"runs ui: {address} (no results yet: `make table1` makes some)")
 
 
-def _free_port(wanted: Sequence[int]) -> int:
-    for port in wanted:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise SetupError(f"port {wanted[0]} is taken; name another one: `dlm runs ui --port …`")
+def _free_port(wanted: int) -> int | None:
+    """Return the port where nobody listens at it, any free one for 0; None where somebody does."""
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", wanted))
+        return int(probe.getsockname()[1])
+    return None
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until the server answers; False where it ended or took too long, whoever else may answer there."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(URLError, OSError), direct.open(f"{address}/health", timeout=2):
-            return
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), direct.open(f"http://127.0.0.1:{port}/health", timeout=2):
+            if _listens(process, port):
+                return True
         time.sleep(0.2)
-    lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
-    raise SetupError(f"MLflow's server did not start: {lines[-1]} (its log: {log})")
+    return False
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether a process of the server's session listens at the port; True where there is no /proc to tell (proc(5))."""
+    try:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    except OSError:
+        return True
+    here = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == _LISTENING}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # a process of somebody else's, or one that has ended
+            if os.getsid(int(folder.name)) == process.pid and here & set(map(os.readlink, (folder / "fd").iterdir())):
+                return True
+    return False

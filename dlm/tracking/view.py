@@ -18,6 +18,8 @@ ORIGIN = "dlm.origin"
 """Tag: the clone whose records a run shows."""
 SOURCE = "dlm.source"
 """Tag: path of the record, from the clone's root."""
+MARKS = (FINGERPRINT, KEY, ASKED, ORIGIN, SOURCE)
+"""The tags by which a sync tells what a store shows."""
 SUPERSEDED_BY = "dlm.superseded_by"
 """Tag of a deleted run: the run that took its place, or `nothing` where the record is gone."""
 

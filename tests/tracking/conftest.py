@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sharing import free_port
 from tracking_examples import Shown, small_project
 
 from dlm.tracking.store import prepare_environment
@@ -36,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
     shutil.copy(empty_store, root / ".mlflow" / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with running(root) as (address, _):
+        with running(root, free_port()) as (address, _):
             yield address
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+import sqlite3
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,14 @@ from tracking_examples import (
 )
 
 from dlm.analysis.estimates import estimate
-from dlm.errors import DataError
+from dlm.errors import DataError, RemoteError
 from dlm.files import read_json, write_json
 from dlm.tracking import sync
 from dlm.tracking.store import Store
+from dlm.tracking.view import FINGERPRINT, Point, Run
 
 MILLISECONDS = 1000 * BEGAN
+BEGAN_AT = round(MILLISECONDS)
 
 
 def test_a_training_is_a_run_with_its_whole_curve_at_the_recorded_times(project: Path, shown: Shown) -> None:
@@ -160,19 +165,105 @@ def test_a_long_curve_is_complete(project: Path, shown: Shown) -> None:
     assert [point[:2] for point in shown_curve] == [(record["step"], record["loss"]) for record in curve]
 
 
+def test_a_database_is_written_as_mlflows_own_calls_write_it(project: Path) -> None:
+    """Every row of every table, but for the ids of runs."""
+    run = Run(
+        name="a run",
+        began=BEGAN_AT,
+        ended=BEGAN_AT + 5000,
+        tags={FINGERPRINT: "f", "scale": "any", "empty": ""},
+        params={"steps": "4", "long": "x" * 6000, "empty": ""},
+        points=(
+            Point(key="loss/train", value=2.0, step=2, time=BEGAN_AT + 1),
+            Point(key="loss/train", value=3.0, step=1, time=BEGAN_AT + 2),
+            Point(key="loss/train", value=3.0, step=1, time=BEGAN_AT + 2),
+            Point(key="loss/train", value=1.0, step=2, time=BEGAN_AT + 1),
+            *(Point(key="odd", value=value, step=step, time=0) for step, value in enumerate((nan, inf, -inf))),
+            Point(key="nothing", value=nan, time=0),
+        ),
+    )
+    store = Store(f"sqlite:///{project / '.mlflow' / 'mlflow.db'}")
+    for name in ("bulk", "calls"):
+        store.experiment(name, {})
+    store.add(store.experiment("bulk", {}), [run])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_database", None)
+        store.add(store.experiment("calls", {}), [run])
+    bulk, calls = (rows_of(project / ".mlflow" / "mlflow.db", name) for name in ("bulk", "calls"))
+    assert bulk == calls
+    assert {table: len(rows) for table, rows in bulk.items()} == {
+        "runs": 1, "tags": 4, "params": 3, "metrics": 7, "latest_metrics": 3,
+    }  # fmt: skip
+
+
+def rows_of(database: Path, experiment: str) -> dict[str, set[tuple[Any, ...]]]:
+    """The rows of an experiment's runs in every table that names runs, without the ids of run and experiment."""
+    found: dict[str, set[tuple[Any, ...]]] = {}
+    with sqlite3.connect(database) as connection:
+        connection.row_factory = sqlite3.Row
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        chosen = (
+            f"SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) WHERE experiments.name = '{experiment}'"
+        )
+        for table in tables:
+            columns = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
+            if "run_uuid" not in columns:
+                continue
+            rows = connection.execute(f"SELECT * FROM {table} WHERE run_uuid IN ({chosen})").fetchall()
+            if rows:
+                found[table] = {tuple(sorted(_without_ids(dict(row)).items())) for row in rows}
+    return found
+
+
+def _without_ids(row: dict[str, Any]) -> dict[str, Any]:
+    ids = row.pop("run_uuid"), row.pop("experiment_id", "")
+    if "artifact_uri" in row:
+        assert ids[0] in row["artifact_uri"] and f"/{ids[1]}/" in row["artifact_uri"]
+        row["artifact_uri"] = row["artifact_uri"].replace(ids[0], "").replace(f"/{ids[1]}/", "/")
+    return {key: repr(value) for key, value in row.items()}
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_a_tag_that_another_process_set_in_between_is_no_fault(project: Path, both: bool) -> None:
+    """A database refuses the second of two that set a tag of an experiment for the first time."""
+    from mlflow.exceptions import MlflowException
+
+    store = Store(f"sqlite:///{project / '.mlflow' / 'mlflow.db'}")
+    original = store._client.set_experiment_tag
+
+    def refused(*arguments: Any) -> None:
+        if both:
+            original(*arguments)
+        raise MlflowException("duplicate key")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store._client, "set_experiment_tag", refused)
+        if both:
+            store.experiment("tagged", {"scale": "any"})
+        else:
+            with pytest.raises(RemoteError, match="duplicate key"):
+                store.experiment("tagged", {"scale": "any"})
+
+
+@pytest.mark.parametrize("fault", [{"x" * 300: "1"}, {"what?": "1"}])
+def test_a_database_takes_no_names_that_mlflow_does_not_take(project: Path, fault: dict[str, str]) -> None:
+    store = Store(f"sqlite:///{project / '.mlflow' / 'mlflow.db'}")
+    experiment = store.experiment("names", {})
+    good = Run(name="good", began=0, ended=1, tags={FINGERPRINT: "1"})
+    with pytest.raises(RemoteError, match=r"mlflow\.db: MLflow's store did not do as asked"):
+        store.add(experiment, [good, dataclasses.replace(good, params=fault)])
+    assert list(store.runs(experiment)) == [], "all or none"
+
+
 STEPS = ("create", "log", "end", "delete", "experiment")
 
 
-# the server is slower to ask, so it dies in fewer places
-@pytest.mark.parametrize(
-    ("place", "survived"),
-    [*(("sqlite", survived) for survived in range(16)), *(("server", survived) for survived in (0, 3, 6, 15))],
-    indirect=["place"],
-)
-def test_a_killed_sync_is_completed_by_the_next(
-    project: Path, place: str, scale: str, survived: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("survived", range(0, 16, 3))
+def test_a_sync_with_a_server_that_is_killed_is_completed_by_the_next(
+    project: Path, server: str, scale: str, survived: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sync dies in the middle of the (survived + 1)th change; the next one leaves what an undisturbed one would."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     calls = 0
 
     def dying(original: Any) -> Any:
@@ -190,12 +281,51 @@ def test_a_killed_sync_is_completed_by_the_next(
         return call
 
     with monkeypatch.context() as patch:
+        patch.setattr("dlm.tracking.store._CALLS_AT_ONCE", 1)
         for step in STEPS:
             patch.setattr(Store, step, dying(getattr(Store, step)))
         with pytest.raises(KeyboardInterrupt):
             sync(project)
     sync(project)
-    left = Shown(place, scale)
+    left = Shown(server, scale)
+    _complete(left)
+    assert sync(project).new == 0
+
+
+@pytest.mark.parametrize("survived", range(9))
+def test_a_sync_with_a_database_that_is_killed_is_completed_by_the_next(
+    project: Path, scale: str, survived: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync dies at the (survived + 1)th statement that adds rows to a table, in the midst of a transaction."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    statements = []
+
+    def dying(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
+        if statement.startswith(("INSERT INTO runs", "INSERT INTO tags", "INSERT INTO params", "INSERT INTO metrics")):
+            statements.append(statement)
+            if len(statements) == survived + 1:
+                raise KeyboardInterrupt
+
+    event.listen(Engine, "after_cursor_execute", dying)
+    try:
+        if survived < 8:
+            with pytest.raises(KeyboardInterrupt):
+                sync(project)
+        else:
+            assert sync(project).new == 5
+            assert len(statements) == 8, "two experiments, a transaction of four such statements each"
+    finally:
+        event.remove(Engine, "after_cursor_execute", dying)
+    sync(project)
+    _complete(Shown(f"sqlite:///{project / '.mlflow' / 'mlflow.db'}", scale))
+    assert sync(project).new == 0
+
+
+def _complete(left: Shown) -> None:
+    """Two trainings and three evaluations are shown, whole, each once."""
     assert {name: len(left.runs(name)) for name in ("trainings", "evaluations")} == {"trainings": 2, "evaluations": 3}
     assert all(run[0] == "FINISHED" for run in left.everything().values())
     for name, run in left.runs("trainings").items():
@@ -205,7 +335,6 @@ def test_a_killed_sync_is_completed_by_the_next(
     for run in left.runs("evaluations").values():
         assert len(run.data.metrics) == 12
         assert all(len(left.curve(run, key)) == 1 for key in run.data.metrics)
-    assert sync(project).new == 0
 
 
 def test_two_clones_on_one_server_share_what_is_equal_and_leave_each_other_alone(

@@ -105,13 +105,14 @@ def write_scores(
     *,
     bundle: str = "1",
     ended: float = BEGAN + 100,
+    sampler: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write responses with their manifest, and the scores made of them."""
+    """Write responses with their manifest, and the scores made of them; ``sampler``: by another than `SAMPLER`."""
     checkpoint = weights(root, scale, model)
     cells = [{**each, "checkpoint": checkpoint, "bundle": bundle} for each in cells]
     responses = root / "results" / scale / "responses" / model / bundle
     write_jsonl(responses / "records.jsonl", [{"kind": "generate", "cells": len(cells)}])
-    sampler = SAMPLER | {"selector": {"kind": "even", "steps": steps}}
+    sampler = sampler or SAMPLER | {"selector": {"kind": "even", "steps": steps}}
     settings = [
         {key: each[key] for key in ("task", "setting", "chat", "response_prefix")}
         | {"sampler": sampler, "likelihood": None, "seed": 7, "task_settings": {"num_fewshot": 0, "limit": None}}
