@@ -80,11 +80,15 @@ def interrupted(project: Path, delay: float) -> dict[str, Any]:
     return {**seen, "said": next((line for line in told.splitlines() if "continues at" in line), "")}
 
 
-def _lost(mark: dict[str, Any], now: float) -> int:
-    """Return about how many updates were done since a state: by the pace between its first and last record."""
+def _lost(mark: dict[str, Any], now: float) -> int | None:
+    """Return about how many updates were done since a state: by the pace between its first and last record.
+
+    None where it holds no two records to tell a pace by.
+    """
     steps, times = [record["step"] for record in mark["records"]], mark["times"]
-    pace = (steps[-1] - steps[0]) / (times[-1] - times[0]) if len(times) > 1 else 0.0
-    return round(pace * (now - times[-1]))
+    if len(times) < 2:
+        return None
+    return round((steps[-1] - steps[0]) / (times[-1] - times[0]) * (now - times[-1]))
 
 
 def _update(mark: Path) -> int:
@@ -140,7 +144,7 @@ def main() -> None:
         "updates": STEPS,
         "identical": identical,
         "of": len(seen),
-        "updates done again, about": sum(pair["lost_updates"] for pair in seen),
+        "updates done again, about": sum(pair["lost_updates"] or 0 for pair in seen),
         "killed while saving": sum(pair["killed_while_saving"] for pair in seen),
         "pairs": seen,
     }

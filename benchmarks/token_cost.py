@@ -119,6 +119,7 @@ def draw(rows: list[dict[str, Any]], sizes: str, folder: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator
 
     matplotlib.rcParams["svg.hashsalt"] = "token_cost"  # the same file from the same numbers
     figure, axes = pyplot.subplots(1, len(VOCABULARIES), figsize=(11, 4), sharey=True, layout="constrained")
@@ -128,10 +129,12 @@ def draw(rows: list[dict[str, Any]], sizes: str, folder: Path) -> None:
             lengths = [row["length"] for row in chosen]
             label = f"{prompts} prompt" + "s" * (prompts > 1)
             axis.plot(lengths, [row["ms per token"] for row in chosen], f"C{number}o-", label=label)
-            floor = [row["floor ms per token"] for row in chosen]
-            axis.plot(lengths, floor, f"C{number}x:", label="its floor", alpha=0.7)
+        # Of all numbers of prompts it is the same but for the weights, which a pass reads once.
+        axis.plot(lengths, [row["floor ms per token"] for row in chosen], "kx:", label=f"floor, {prompts} prompts")
         axis.set(xscale="log", yscale="log", title=f"vocabulary {vocabulary:,}", xlabel="canvas (tokens)")
         axis.set_xticks(LENGTHS, [str(length) for length in LENGTHS])
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("processor time per new token (ms)")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlm.analysis.declared import Declaration
 from dlm.analysis.published import Published
 from dlm.analysis.render import write_files
 from dlm.analysis.tables import Asked, build_table
@@ -21,7 +23,7 @@ def write_table(name: str, plan: Plan) -> Path:
     """Make table ``name`` of a plan from its models' scores; return the path of the CSV.
 
     Raises:
-        SettingsError: the plan has no such table.
+        SettingsError: the plan has no such table, or the paper scale's params cannot be read.
         DataError: scores or published figures are missing or damaged.
     """
     table = plan.entry("tables", name)
@@ -30,6 +32,8 @@ def write_table(name: str, plan: Plan) -> Path:
         first, *more = plan.row_cells(row, task)
         return Asked(first.setting, first.response_prefix, tuple(cell.setting for cell in more))
 
+    published = Published.load(plan.layout.root / PUBLISHED) if table.published else None
+    departures = partial(Declaration.of(plan, published).departures, plan, name) if published else None
     result = build_table(
         name,
         table,
@@ -40,9 +44,10 @@ def write_table(name: str, plan: Plan) -> Path:
             for model, bundles in plan.table_bundles(name).items()
         },
         asked,
-        Published.load(plan.layout.root / PUBLISHED) if table.published else None,
+        published,
         plan.params.meaningless,
         plan.params.title,
+        departures,
     )
     return write_files(result, plan.layout.tables, code=code_version(), sources=_sources(plan, name))[0]
 

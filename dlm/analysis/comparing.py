@@ -112,13 +112,27 @@ def find_result(root: Path, scale: str, name: str) -> Result:
     settings = {found[2].setting: 0 for found in of_task}
     if not chosen:
         raise SettingsError(f"'{name}': not answered at setting '{parts[2]}'; {_hint(parts[2], settings)}")
-    if len(chosen) > 1:
+    if len({(cell.setting, cell.extra.get("what"), *cell.extra.get("how", ())) for _, _, cell in chosen}) > 1:
         known = ", ".join(f"{parts[0]}/{parts[1]}/{setting}" for setting in settings)
         raise SettingsError(f"'{name}': {len(chosen)} results; name one of {known}")
     bundle, scores, cell = chosen[0]
-    return Result(
-        name=f"{scale}/{parts[0]}/{cell.task}/{cell.setting}", cell=cell, told=_told(base, bundle, scores, cell)
-    )
+    return result_of(base, bundle, scores, cell)
+
+
+def result_of(base: Path, bundle: str, scores: Mapping[str, Any], cell: Cell) -> Result:
+    """Return a cell with all that is recorded of it.
+
+    Args:
+        base: folder of everything that its scale makes.
+        bundle: that its scores and responses lie in, of its checkpoint's.
+        scores: content of the bundle's `scores.json`.
+        cell: one of its cells.
+
+    Raises:
+        DataError: a manifest is missing or damaged.
+    """
+    name = f"{scores['scale']}/{scores['model']}/{cell.task}/{cell.setting}"
+    return Result(name=name, cell=cell, told=_told(base, bundle, scores, cell))
 
 
 def _told(base: Path, bundle: str, scores: Mapping[str, Any], cell: Cell) -> dict[str, str]:
@@ -133,7 +147,9 @@ def _told(base: Path, bundle: str, scores: Mapping[str, Any], cell: Cell) -> dic
     task = {key: value for key, value in asked.get("task_settings", {}).items() if key not in ("title", "benchmark")}
     harness = {key: value for key, value in cell.extra["lm_eval"].items() if key != "stderr"}
     told = flat({"scale": scores["scale"], "model": model, **settings, "task_settings": task, "lm_eval": harness})
-    told |= flat({"digest of data": {name: value for name, value in made_from["parents"].items() if name != model}})
+    # A bundle's parents are the test sets of all its cells: those of other cells are nothing of this one's.
+    if (data := made_from["parents"].get(asked.get("dataset"))) is not None:
+        told["digest of data"] = data
     told |= flat({"code of sampling": made_from["code"], "code of scoring": scores["code"]})
     executions = [flat(content, "execution.") for content in cell.extra["executions"].values()]
     for key in dict.fromkeys(key for each in executions for key in each):
@@ -156,17 +172,16 @@ def _checkpoint(folder: Path, digest: str) -> dict[str, str]:
 
 def _documents(result: Result) -> tuple[Any, ...]:
     """Return what identifies the documents that were asked: their test set and their ids."""
-    data = tuple(sorted((key, value) for key, value in result.told.items() if key.startswith("digest of data")))
+    data = result.told.get("digest of data")
     return (result.cell.task, data, tuple(result.cell.extra.get("doc_ids", range(result.cell.n))))
 
 
 def _p_value(one: Result, other: Result, paired: Gain | None) -> float | None:
-    """Return the p-value of a normal test: over the documents' own differences where they are the same."""
+    """Return the p-value of the paired test where the documents are the same, else of a normal test of two samples."""
     if paired is not None:
-        error = paired.stderr
-    else:
-        errors = [one.estimate.rate_stderr, other.estimate.rate_stderr]
-        error = None if None in errors else sum(each**2 for each in errors if each is not None) ** 0.5
+        return paired.p_value
+    errors = [one.estimate.rate_stderr, other.estimate.rate_stderr]
+    error = None if None in errors else sum(each**2 for each in errors if each is not None) ** 0.5
     if not error:
         return None
     return float(2 * norm.sf(abs(other.estimate.rate - one.estimate.rate) / error))

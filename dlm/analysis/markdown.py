@@ -11,6 +11,11 @@ from dlm.analysis.tables import Beside, PairedGain, Result, TableResult, pairs
 from dlm.settings import Task
 from dlm.settings.metrics import MetricKind, metric_kind
 
+_SETTINGS_NOTE = (
+    " *settings differ* names what is not as the figure was published; `paper.yaml` of the params says what was "
+    "(docs/paper.md)."
+)
+
 
 def markdown(result: TableResult) -> str:
     """Return the table as the paper lays it out: models before and after SFT as rows, tasks as columns."""
@@ -168,6 +173,7 @@ def _score_notes(result: TableResult) -> list[str]:
         notes.append(
             "Verdicts: *agrees* where the 95 % interval of the difference, made of both sample sizes, holds zero. Each "
             "cell is judged by itself, so up to one true agreement in twenty is expected to be called *differs*."
+            + (_SETTINGS_NOTE if any(line.differing and line.published.figure for line in result.results) else "")
         )
     return notes
 
@@ -243,7 +249,8 @@ def _gain_note(result: TableResult) -> str:
     units = " or ".join(dict.fromkeys(map(unit_of_changes, kinds)))
     return (
         f"{units[0].upper()}{units[1:]} ± one standard error of the documents' own differences (both models answered "
-        "the same documents); no ± where all of them changed alike. \\* beyond two standard errors."
+        "the same documents); no ± where all of them changed alike. \\* p < 0.05 by a paired test, each cell by "
+        "itself: McNemar's exact one where answers are right or wrong, else Student's (docs/evaluation.md)."
     )
 
 

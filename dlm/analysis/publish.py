@@ -8,6 +8,7 @@ from pathlib import Path
 from dlm.analysis.render import SUFFIXES
 from dlm.errors import DataError
 from dlm.files import atomic_open
+from dlm.params.plan import SENSITIVITY, SWEEP_SUFFIXES
 
 
 def publish(source_folder: str | Path, name: str, destination_folder: str | Path) -> list[Path]:
@@ -16,7 +17,7 @@ def publish(source_folder: str | Path, name: str, destination_folder: str | Path
     Raises:
         DataError: a file of the table is missing in ``source_folder``; nothing is then copied.
     """
-    contents = {suffix: _content(Path(source_folder) / f"{name}{suffix}", name) for suffix in SUFFIXES}
+    contents = {suffix: _content(Path(source_folder) / f"{name}{suffix}", name) for suffix in _suffixes(name)}
     written = []
     for suffix, content in contents.items():
         path = Path(destination_folder) / f"{name}{suffix}"
@@ -29,7 +30,7 @@ def publish(source_folder: str | Path, name: str, destination_folder: str | Path
 
 def is_current(source_folder: str | Path, name: str, destination_folder: str | Path) -> bool:
     """Return whether every file of table ``name`` is in both folders with equal bytes."""
-    for suffix in SUFFIXES:
+    for suffix in _suffixes(name):
         content = _read(Path(source_folder) / f"{name}{suffix}")
         if content is None or content != _read(Path(destination_folder) / f"{name}{suffix}"):
             return False
@@ -45,11 +46,16 @@ def drop_stale(source_folder: str | Path, destination_folder: str | Path, names:
     for name in names:
         if is_current(source_folder, name, destination_folder):
             continue
-        for path in (Path(destination_folder) / f"{name}{suffix}" for suffix in SUFFIXES):
+        for path in (Path(destination_folder) / f"{name}{suffix}" for suffix in _suffixes(name)):
             if path.is_file():
                 path.unlink()
                 removed.append(path)
     return removed
+
+
+def _suffixes(name: str) -> tuple[str, ...]:
+    """Return the endings of a table's files, or of a sweep's."""
+    return SWEEP_SUFFIXES if name.startswith(SENSITIVITY) else SUFFIXES
 
 
 def _read(path: Path) -> bytes | None:

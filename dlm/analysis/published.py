@@ -15,6 +15,9 @@ from typing import NamedTuple, TextIO
 
 from dlm.errors import DataError
 from dlm.params.figures import PUBLISHED
+from dlm.settings import Table, TableRow, Task
+from dlm.settings.evaluation import listed
+from dlm.settings.metrics import metric_kind
 
 COLUMNS = ("table", "model", "benchmark", "metric", "source", "value", "note")
 PREFER = ("dllm", "official", "derived", "third-party")
@@ -96,7 +99,7 @@ class Published:
         found = [f for f in found if metric in (None, f.metric) and source in (None, f.source)]
         if not found:
             return None
-        best = min(found, key=self._rank)
+        best = min(found, key=self.rank)
         same = [f.metric for f in found if f.source == best.source]
         if len(same) > 1:
             raise DataError(f"published figures: {'/'.join(wanted)} has several metrics ({', '.join(same)}); name one")
@@ -134,15 +137,33 @@ class Published:
             and (not metrics or other.metric in metrics)
             and other is not figure
         ]
-        beside.sort(key=lambda other: (tables.index(other.table), self._rank(other)))
+        beside.sort(key=lambda other: (tables.index(other.table), self.rank(other)))
         return Joined(figure, tuple(beside))
+
+    def join_row(self, table: Table, row: TableRow, task: Task) -> Joined:
+        """Return all that is published of what a table's row answers for one task; nothing where it names none.
+
+        Raises:
+            DataError: as of `find`.
+        """
+        if not (table.published and row.published and task.benchmark):
+            return Joined()
+        loss = metric_kind(task.metric).loss
+        return self.join(
+            table.published_tables(row),
+            row.published,
+            task.benchmark,
+            metrics=listed(row.published_metric) or ((task.metric,) if loss else ()),
+            source=row.published_source,
+            share=not loss,
+        )
 
     def lookup(self, table: str, model: str, benchmark: str, *, metric: str | None = None) -> float | None:
         """Return the value of ``find`` alone, as a share (0 to 1)."""
         figure = self.find(table, model, benchmark, metric=metric)
         return None if figure is None else figure.value
 
-    def _rank(self, figure: Figure) -> tuple[int, str]:
+    def rank(self, figure: Figure) -> tuple[int, str]:
         known = figure.source in self.prefer
         return (self.prefer.index(figure.source) if known else len(self.prefer), figure.source)
 

@@ -16,6 +16,7 @@ from dlm.analysis.cells import Cell
 from dlm.analysis.markdown import markdown
 from dlm.analysis.numbers import decimal
 from dlm.analysis.published import Figure
+from dlm.analysis.repeats import ANSWERS
 from dlm.analysis.speed import speed_csv
 from dlm.analysis.tables import PairedGain, Result, TableResult
 from dlm.files import write_json, write_text
@@ -37,13 +38,14 @@ COLUMNS = (
     "delta",
     "verdict",
 )
+ANSWER_COLUMNS = ("empty_share", "truncated_share", "mean_tokens")
+"""Of sampled answers: the shares (0 to 1) that are empty, or reached the length without ending, and their mean length
+in tokens; means over seeds. Nothing where likelihoods were estimated."""
 SEED_COLUMNS = ("seeds", "seed_sd")
 """Over how many seeds a value is the mean, and the standard deviation of the value over them; nothing for one seed."""
 LINEAGE_FORMAT = "dlm-table-lineage/1"
-SUFFIXES = (".lineage.json", ".speed.csv", ".md", ".csv")
+SUFFIXES = (".lineage.json", ".metrics.json", ".speed.csv", ".md", ".csv")
 """What a table consists of, in the order of writing: the CSV, which others wait for, last."""
-_ANSWERS = ("empty_share", "truncated_share", "mean_tokens", "tokens_per_pass", "order_tau")
-"""What scores say of how answers look."""
 
 
 def write_files(
@@ -57,8 +59,10 @@ def write_files(
         code: what made the table, such as the version and commit of this code; kept in the lineage.
         sources: where what was fetched came from, by step and name; kept in the lineage.
     """
-    lineage_path, speed_path, markdown_path, csv_path = paths = [Path(folder) / f"{result.name}{s}" for s in SUFFIXES]
+    paths = [Path(folder) / f"{result.name}{suffix}" for suffix in SUFFIXES]
+    lineage_path, metrics_path, speed_path, markdown_path, csv_path = paths
     write_json(lineage_path, lineage(result, code=code, sources=sources))
+    write_json(metrics_path, metrics(result))
     write_text(speed_path, speed_csv(result))
     write_text(markdown_path, markdown(result))
     write_text(csv_path, csv_text(result))
@@ -66,15 +70,17 @@ def write_files(
 
 
 def csv_text(result: TableResult) -> str:
-    """Return the table as CSV: the columns of `COLUMNS`, one line a (model, task, setting).
+    """Return the table as CSV: the columns of `COLUMNS` and `ANSWER_COLUMNS`, one line a (model, task, setting).
 
     Where a cell is a mean over seeds, all lines have those of `SEED_COLUMNS` too.
     """
     repeated = any(line.spread is not None for line in result.results)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS + (SEED_COLUMNS if repeated else ()))
-    writer.writerows(_csv_row(result, line) + (_seeds(line) if repeated else []) for line in result.results)
+    writer.writerow(COLUMNS + ANSWER_COLUMNS + (SEED_COLUMNS if repeated else ()))
+    writer.writerows(
+        [*_csv_row(result, line), *_answers(line), *(_seeds(line) if repeated else ())] for line in result.results
+    )
     return stream.getvalue()
 
 
@@ -96,8 +102,24 @@ def _csv_row(result: TableResult, line: Result) -> list[str]:
     ]
 
 
+def _answers(line: Result) -> list[str]:
+    return [decimal(line.cell.extra.get(name)) for name in ANSWER_COLUMNS]
+
+
 def _seeds(line: Result) -> list[str]:
     return [str(len(line.cells)), decimal(line.spread)]
+
+
+def metrics(result: TableResult) -> dict[str, Any]:
+    """Return the table's figures by model, task and setting, as `dvc metrics` reads them: the CSV's numbers, nested."""
+    found: dict[str, Any] = {}
+    for line in result.results:
+        of_task = found.setdefault(line.row.model, {}).setdefault(line.cell.task, {})
+        # Rows of one model may differ in its chat template alone, which only their labels tell.
+        setting = line.cell.setting if line.cell.setting not in of_task else f"{line.cell.setting}, {line.row.label}"
+        numbers = {"value": line.estimate.value, "stderr": line.estimate.stderr}
+        of_task[setting] = {name: float(text) for name, number in numbers.items() if (text := decimal(number))}
+    return found
 
 
 def lineage(
@@ -132,19 +154,25 @@ def _lineage_row(scale: str, line: Result) -> dict[str, Any]:
         "model": model,
         "task": cell.task,
         "setting": cell.setting,
+        "chat": cell.extra.get("chat", line.row.chat),
         "filter": cell.filter,
         **{key: cell.extra.get(key) for key in ("checkpoint", "what", "how", "lm_eval")},
         **{key: cell.extra.get(key) for key in ("forward_passes", "seconds")},
-        **{key: cell.extra[key] for key in _ANSWERS if key in cell.extra},
+        **_looks(line.cell),
         "scores": bundle and f"{root}/scores/{model}/{bundle}/scores.json",
         "responses": bundle and f"{root}/responses/{model}/{bundle}/manifest.json",
         "checkpoint_manifest": f"{root}/checkpoints/{model}/manifest.json",
         **({} if line.estimate.monte_carlo is None else {"mc_stderr": round(line.estimate.monte_carlo, 6)}),
-        **({} if len(line.cells) == 1 else {"seeds": [_lineage_seed(root, model, one) for one in line.cells]}),
+        **({} if len(line.cells) == 1 else {"seeds": [lineage_seed(root, model, one) for one in line.cells]}),
         "published": figure
         and {**_told(figure), "n": line.verdict.published_n, "settings_differ": list(line.differing)},
         "published_beside": [_told(other) for other in line.published.beside],
     }
+
+
+def _looks(cell: Cell) -> dict[str, Any]:
+    """Return what is said of how a cell's answers look."""
+    return {key: cell.extra[key] for key in ANSWERS if key in cell.extra}
 
 
 def _told(figure: Figure) -> dict[str, Any]:
@@ -152,12 +180,13 @@ def _told(figure: Figure) -> dict[str, Any]:
     return {key: getattr(figure, key) for key in ("table", "metric", "source", "value", "note")}
 
 
-def _lineage_seed(root: str, model: str, cell: Cell) -> dict[str, Any]:
-    """Return what one of the seeds gave; the line above is their mean, but its other numbers are the first's."""
+def lineage_seed(root: str, model: str, cell: Cell) -> dict[str, Any]:
+    """Return what one of a row's seeds gave; value and looks of the row are the means over them."""
     return {
         "setting": cell.setting,
         "value": round(cell.value, 6) + 0.0,
         **{key: cell.extra.get(key) for key in ("what", "how", "forward_passes", "seconds")},
+        **_looks(cell),
         "scores": f"{root}/scores/{model}/{cell.extra.get('bundle')}/scores.json",
     }
 
@@ -172,5 +201,6 @@ def _lineage_gain(paired: PairedGain) -> dict[str, Any]:
         "value": round(gain.value, 6) + 0.0,
         "stderr": None if gain.stderr is None else round(gain.stderr, 6),
         "n": gain.n,
-        "beyond_two_standard_errors": gain.beyond_noise,
+        "p_value": None if gain.p_value is None else float(f"{gain.p_value:.4g}"),
+        "beyond_noise": gain.beyond_noise,
     }

@@ -14,10 +14,13 @@ from dlm.analysis.verdicts import Verdict, judge
 from dlm.errors import DataError
 from dlm.settings import Table, TableRow, Task
 from dlm.settings.evaluation import listed
-from dlm.settings.metrics import metric_kind
 
 COMPARED_WITH = {"after SFT": "before SFT", "accelerated": "baseline", "variant": "baseline"}
 """On which side of a comparison a row stands, by the side that it is compared with."""
+
+
+Departures = Callable[[TableRow, str, Figure], Sequence[str]]
+"""What in a row's settings for a task is not known to be a figure's, in words."""
 
 
 class Asked(NamedTuple):
@@ -46,7 +49,7 @@ class Result:
     published: Joined
     """The published figure that it is compared with, and what else is published of it."""
     differing: tuple[str, ...]
-    """The settings that are known not to be the published ones, in words."""
+    """The settings that are not the published ones, or not known to be, in words."""
     verdict: Verdict
 
 
@@ -102,6 +105,7 @@ def build_table(
     published: Published | None = None,
     meaningless: bool = False,
     about: str = "",
+    departures: Departures | None = None,
 ) -> TableResult:
     """Compute a table from the scores of its models.
 
@@ -115,6 +119,8 @@ def build_table(
         published: figures to compare with; used where ``table.published`` names a table of them.
         meaningless: say so in every verdict (a scale for tests).
         about: what the scale is, in one line.
+        departures: of a row, the task and the figure that it is compared with, the settings that are not known to be
+            the figure's (`dlm.analysis.declared`); None: those that the table names itself are all.
 
     Raises:
         DataError: a cell is missing, damaged, or scored by another metric than the task's; names model and task.
@@ -124,8 +130,8 @@ def build_table(
     for row, cells in zip(table.rows, by_row, strict=True):
         for name_of_task in table.tasks:
             task = tasks[name_of_task]
-            joined = _joined(published, table, row, task)
-            differing = table.differences(row, name_of_task)
+            joined = published.join_row(table, row, task) if published else Joined()
+            differing = _differing(table, row, name_of_task, joined.figure, departures)
             line = _result(row, cells[name_of_task], task, joined, differing, scale if meaningless else None)
             results.append(line)
     return TableResult(
@@ -216,18 +222,14 @@ def _check_metric(model: str, scale: str, cell: Cell, task: Task) -> None:
         )
 
 
-def _joined(published: Published | None, table: Table, row: TableRow, task: Task) -> Joined:
-    if published is None or not (table.published and row.published and task.benchmark):
-        return Joined()
-    loss = metric_kind(task.metric).loss
-    return published.join(
-        table.published_tables(row),
-        row.published,
-        task.benchmark,
-        metrics=listed(row.published_metric) or ((task.metric,) if loss else ()),
-        source=row.published_source,
-        share=not loss,
-    )
+def _differing(
+    table: Table, row: TableRow, task: str, figure: Figure | None, departures: Departures | None
+) -> tuple[str, ...]:
+    """Return the settings that are not the published ones, each once, those that the table names itself first."""
+    found = list(table.differences(row, task))
+    if figure is not None and departures is not None:
+        found += departures(row, task, figure)
+    return tuple(dict.fromkeys(found))
 
 
 def _result(

@@ -9,6 +9,7 @@ from dlm.data.answers import answer_text, countdown_correct, final_number, sudok
 from dlm.data.expression import Evaluation, ExpressionError, evaluate
 from dlm.data.lazy import LazyRows
 from dlm.data.mixtures import mixture_rows, problem_documents, question, solution
+from dlm.data.nltk_data import NLTK_DATA
 from dlm.data.prepare import load_joined, load_rows, prepare
 from dlm.data.problems import Kind, Problem, generate, make_kind, side
 from dlm.data.published import fetch_checkpoint
@@ -18,6 +19,7 @@ from dlm.data.tokenizer import train_tokenizer
 
 __all__ = [
     "FILES",
+    "NLTK_DATA",
     "Evaluation",
     "ExpressionError",
     "Kind",

@@ -24,8 +24,13 @@ class _TransientError(RemoteError):
     """A fault that may pass: trying again can help."""
 
 
-def fetch_github(repository: str, revision: str, file: str, base: str | None = None) -> tuple[str, bytes]:
+def fetch_github(
+    repository: str, revision: str, file: str, base: str | None = None, hint: str = ""
+) -> tuple[str, bytes]:
     """Return (URL, content) of ``file`` of the GitHub ``repository`` at ``revision``.
+
+    ``base`` is another server than GitHub's (else the environment variable DLM_GITHUB_RAW); ``hint`` says what can be
+    done without a network.
 
     Raises:
         RemoteError: it could not be fetched whole, in a few attempts if the fault may pass.
@@ -42,10 +47,10 @@ def fetch_github(repository: str, revision: str, file: str, base: str | None = N
         retry=retry_if_exception_type(_TransientError),
         reraise=True,
     )
-    return url, retrying(_get, url)
+    return url, retrying(_get, url, hint or "or give a copy of the file as 'path' in the params file")
 
 
-def _get(url: str) -> bytes:
+def _get(url: str, hint: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             return bytes(response.read())
@@ -55,10 +60,7 @@ def _get(url: str) -> bytes:
         raise _TransientError(f"{url}: the connection broke after {len(error.partial)} bytes; try again") from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise _TransientError(
-            f"{url}: cannot be reached ({_one_line(reason)}); check the network, "
-            f"or give a copy of the file as 'path' in the params file"
-        ) from error
+        raise _TransientError(f"{url}: cannot be reached ({_one_line(reason)}); check the network, {hint}") from error
 
 
 def _refused(url: str, error: urllib.error.HTTPError) -> RemoteError:

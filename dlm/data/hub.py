@@ -9,6 +9,7 @@ from typing import Any
 from dlm.data.asking import asked
 from dlm.data.chance import shuffled, stream
 from dlm.data.mixtures import Row, chat, tagged
+from dlm.data.repository import commit_of
 from dlm.errors import DataError, RemoteError
 from dlm.settings.data import HubDataset
 
@@ -21,11 +22,8 @@ def hub_rows(settings: HubDataset) -> tuple[Iterator[tuple[bool, Row]], str]:
     Raises:
         RemoteError: it cannot be fetched, or a row is not of the format; at once or while the rows come.
     """
-    from huggingface_hub import HfApi
-
     where = f"{settings.repository}@{settings.revision}"
-    info = asked(where, lambda: HfApi().dataset_info(settings.repository, revision=settings.revision))
-    commit = str(info.sha)
+    commit = commit_of("datasets", settings.repository, settings.revision)
     tables = asked(where, lambda: _tables(settings, settings.split, commit))
     share = 0.0 if settings.held_out_split else settings.held_out_share
     held = held_out_numbers(_count(settings, tables), share, settings.seed)

@@ -11,6 +11,7 @@ from typing import Any
 
 from dlm.data.asking import asked
 from dlm.data.download import download
+from dlm.data.nltk_data import fetch_nltk_data
 from dlm.errors import RemoteError
 from dlm.progress import Progress
 from dlm.settings.data import Benchmark
@@ -19,13 +20,27 @@ FILES = "files"
 """Folder of a prepared benchmark that holds its repository's files: a manifest among them would be taken for data."""
 
 
+def commit_of(kind: str, repository: str, revision: str) -> str:
+    """Ask the hub which commit a revision of a repository (of `datasets` or `models`) stands for.
+
+    Raises:
+        RemoteError: there is no such repository or revision, or the hub cannot be asked.
+    """
+    from huggingface_hub import HfApi
+
+    ask = HfApi().dataset_info if kind == "datasets" else HfApi().model_info
+    return str(asked(f"{repository}@{revision}", lambda: ask(repository, revision=revision)).sha)
+
+
 def fetch_benchmark(settings: Benchmark, out: Path) -> dict[str, Any]:
     """Fetch the files of a benchmark's repository into the folder ``files`` of ``out``, laid out as there.
 
     What is whole in this project's cache is not fetched again; what is there in part is gone on with.
 
+    What NLTK has to find comes beside it (`dlm.data.nltk_data`).
+
     Returns:
-        The source: repository and commit.
+        The source: repository and commit, and where data of NLTK is from.
 
     Raises:
         RemoteError: there is no such repository, revision or file, or it cannot be fetched.
@@ -34,13 +49,9 @@ def fetch_benchmark(settings: Benchmark, out: Path) -> dict[str, Any]:
     from huggingface_hub.utils import build_hf_headers
 
     where = f"{settings.repository}@{settings.revision}"
-    api = HfApi()
-    info = asked(where, lambda: api.dataset_info(settings.repository, revision=settings.revision))
-    commit = str(info.sha)
-    listed = asked(
-        where,
-        lambda: list(api.list_repo_tree(settings.repository, recursive=True, revision=commit, repo_type="dataset")),
-    )
+    commit = commit_of("datasets", settings.repository, settings.revision)
+    tree = HfApi().list_repo_tree
+    listed = asked(where, lambda: list(tree(settings.repository, recursive=True, revision=commit, repo_type="dataset")))
     files = chosen([entry for entry in listed if hasattr(entry, "size")], settings.files, where)
     cache = Path(constants.HF_HOME) / "dlm" / settings.repository.replace("/", "--") / commit
     with Progress(f"fetch {settings.repository}", sum(file.size for file in files), "bytes") as progress:
@@ -56,7 +67,10 @@ def fetch_benchmark(settings: Benchmark, out: Path) -> dict[str, Any]:
                 )
             _copy(kept, out / FILES / file.path)
             progress.advance(file.size)
-    return {"repository": settings.repository, "commit": commit}
+    source: dict[str, Any] = {"repository": settings.repository, "commit": commit}
+    if settings.nltk_data:
+        source["nltk_data"] = fetch_nltk_data(settings, out)
+    return source
 
 
 def chosen(files: Sequence[Any], patterns: Sequence[str], where: str) -> list[Any]:

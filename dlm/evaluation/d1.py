@@ -244,13 +244,16 @@ def _value(expression: str) -> float | None:
         return None
     try:
         value = _worth(ast.parse(expression, mode="eval").body)
-    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
         return None
     return value if isinstance(value, float) and math.isfinite(value) else None
 
 
 def _worth(node: ast.expr) -> Any:
-    """Evaluate in floating point, in which no power takes long; a root of a negative number is complex."""
+    """Evaluate in floating point, in which no power takes long.
+
+    A root of a negative number is complex, and what comes of it stays so; of some operations that is a TypeError.
+    """
     match node:
         case ast.Constant(value=int() | float() as number):
             return float(number)

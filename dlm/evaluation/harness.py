@@ -8,25 +8,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-import logging
-import os
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from lm_eval.evaluator import evaluate
 from lm_eval.filters import build_filter_ensemble
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._index import Kind
+from lm_eval.tasks._yaml_loader import load_yaml
 
-from dlm.data import FILES
+from dlm.data import FILES, NLTK_DATA
 from dlm.errors import DlmError, SettingsError, SetupError, did_you_mean
 from dlm.evaluation import documents
+from dlm.evaluation.surroundings import ALLOW_PROGRAMS, no_programs_in_here, quiet, seed_languages, seeded
 from dlm.files import digest, read_manifest
 from dlm.params.task_files import LOCAL, own_tasks, task_folders
 from dlm.settings import LikelihoodSettings
+from dlm.settings.evaluation import PROMPT
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
@@ -35,11 +34,10 @@ if TYPE_CHECKING:
 
     from dlm.params import Cell
 
-# lm-eval's own defaults (`lm_eval.defaults`): shuffled choices and few-shot draws are those of its command line.
-_PYTHON_SEED, _NUMPY_SEED, _FEWSHOT_SEED = 0, 1234, 1234
-# What the metric that runs programs in this process (Hugging Face's `code_eval`) looks at before it does, and its name.
-_ALLOW_PROGRAMS = "HF_ALLOW_CODE_EVAL"
-_RUNS_PROGRAMS = (_ALLOW_PROGRAMS, "code_eval")
+# lm-eval's own default (`lm_eval.defaults`): draws of solved examples are those of its command line.
+_FEWSHOT_SEED = 1234
+# What an error names where a task runs programs in this process: what allows it, or Hugging Face's metric.
+_RUNS_PROGRAMS = (ALLOW_PROGRAMS, "code_eval")
 _WRAPPER = "prepared"
 _BOOTSTRAPS = 1000
 
@@ -66,9 +64,10 @@ def load_tasks(cells: Iterable[Cell], data_folder_of: Callable[[str], Path]) -> 
             local = _is_own(cell.task_settings.lm_eval)
             if local not in managers:
                 managers[local] = _manager(local)
-            with _quiet(), _seeded(), _no_programs_in_here():
+            with quiet(), seeded(), no_programs_in_here():
                 loaded[cell.task] = _load(managers[local], cell, data_folder_of)
-            _check(loaded[cell.task], cell)
+            seed_languages()
+        _check(loaded[cell.task], cell)
     return loaded
 
 
@@ -80,7 +79,7 @@ def load_own_task(name: str, rows: Sequence[Mapping[str, Any]]) -> TaskDict:
         rows: the documents, as the task sees them.
     """
     at_hand = {"custom_dataset": documents.load, "dataset_kwargs": {"rows": rows}, "process_docs": None}
-    with _quiet(), _seeded():
+    with quiet(), seeded():
         loaded = _manager(local=True).load([{"group": "local", "task": [{"task": name, **at_hand}]}])
     return {"tasks": {name: loaded["tasks"][name]}}
 
@@ -103,7 +102,7 @@ def run(lm: LM, tasks: TaskDict, cell: Cell, *, predict_only: bool = False) -> M
         if predict_only:
             task.override_metric("bypass")
             task._filters = [build_filter_ensemble("none", [("take_first", None)])]  # others may run programs
-    with _quiet(), _seeded(), _no_programs_in_here():
+    with quiet(), seeded(), no_programs_in_here(), _worded(tasks, cell.task_settings.template):
         results = evaluate(
             lm=lm,
             task_dict=tasks,
@@ -115,6 +114,36 @@ def run(lm: LM, tasks: TaskDict, cell: Cell, *, predict_only: bool = False) -> M
         )
     assert results is not None  # there is one rank
     return results
+
+
+@contextlib.contextmanager
+def _worded(tasks: TaskDict, template: str | None) -> Iterator[None]:
+    """Put a template's words around the question of every document, also of solved examples.
+
+    Raises:
+        SettingsError: the questions of a task are no texts.
+    """
+    if template is None:
+        yield
+        return
+    before, _, after = template.partition(PROMPT)
+
+    def around(asks: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def ask(doc: Any, doc_to_text: Any = None) -> str:
+            question = asks(doc, doc_to_text)
+            if not isinstance(question, str):
+                raise SettingsError(f"lm-eval's '{name}' has no question of text, so no template applies; remove it")
+            return f"{before}{question}{after}"
+
+        return ask
+
+    for name, task in tasks["tasks"].items():
+        task.doc_to_text = around(task.doc_to_text, name)
+    try:
+        yield
+    finally:
+        for task in tasks["tasks"].values():
+            del task.doc_to_text
 
 
 def task_versions(tasks: TaskDict) -> dict[str, Any]:
@@ -138,10 +167,7 @@ def _load(manager: TaskManager, cell: Cell, data_folder_of: Callable[[str], Path
             f"task '{cell.task}': lm-eval has no task '{name}'; {did_you_mean(name, manager.all_tasks)}"
         )
     if cell.dataset is not None:
-        place = _place_of_data(name, data_folder_of(cell.dataset))
-        is_group = manager.task_index[name].kind is Kind.GROUP
-        # Overrides reach an indexed task, or those of a group, as the member of another group.
-        asked: Any = {"group": _WRAPPER, "task": [{"group" if is_group else "task": name, **place}]}
+        asked = _at_place(manager, name, _place_of_data(name, data_folder_of(cell.dataset)))
     elif name.startswith(LOCAL) or _reads_folder(name):
         raise SettingsError(f"task '{cell.task}': '{name}' needs a prepared test set; name one as its `dataset`")
     else:
@@ -150,6 +176,18 @@ def _load(manager: TaskManager, cell: Cell, data_folder_of: Callable[[str], Path
     groups = {key: group for key, group in loaded.get("groups", {}).items() if key != _WRAPPER}
     members = {key: names for key, names in loaded.get("group_map", {}).items() if key != _WRAPPER}
     return {"tasks": loaded["tasks"], "groups": groups, "group_map": members}
+
+
+def _at_place(manager: TaskManager, name: str, place: Mapping[str, Any]) -> Any:
+    """Return what to ask lm-eval for, so that a task, or all of a group, read their data there."""
+    entry = manager.task_index[name]
+    if entry.kind is not Kind.GROUP:
+        # What is told beside a task's name reaches it as the member of a group.
+        return {"group": _WRAPPER, "task": [{"task": name, **place}]}
+    # A group hands down what its own file says of its members; some of them stand nowhere else.
+    content = load_yaml(entry.yaml_path, resolve_func=True)
+    manager.task_index[_WRAPPER] = dataclasses.replace(entry, yaml_path=None, cfg={**content, **place})
+    return _WRAPPER
 
 
 def _is_own(name: str) -> bool:
@@ -171,11 +209,21 @@ def _place_of_data(name: str, folder: Path) -> dict[str, Any]:
         SettingsError: it is of another kind than the task reads.
     """
     kind = read_manifest(folder)["kind"]
+    _offer_nltk_data(folder / NLTK_DATA)
     if _reads_folder(name):
         return {"dataset_kwargs": {"folder": str(folder)}}
     if kind != "benchmark":
         raise SettingsError(f"{folder}: of kind '{kind}'; lm-eval's '{name}' reads data of kind 'benchmark'")
     return {"dataset_path": str((folder / FILES).absolute())}
+
+
+def _offer_nltk_data(folder: Path) -> None:
+    """Let NLTK look into a prepared benchmark first, where that has data for it: tasks look when they are loaded."""
+    if folder.is_dir():
+        import nltk
+
+        if str(folder.absolute()) not in nltk.data.path:
+            nltk.data.path.insert(0, str(folder.absolute()))
 
 
 def _loaded(manager: TaskManager, asked: Any, cell: Cell) -> TaskDict:
@@ -256,46 +304,3 @@ def _source(function: Callable[..., Any]) -> str:
         return inspect.getsource(function)
     except (OSError, TypeError):
         return getattr(function, "__qualname__", type(function).__qualname__)
-
-
-@contextlib.contextmanager
-def _seeded() -> Iterator[None]:
-    """Give lm-eval's tasks the random numbers of its command line, and everybody else theirs back."""
-    python, numpy = random.getstate(), np.random.get_state()
-    random.seed(_PYTHON_SEED)
-    np.random.seed(_NUMPY_SEED)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
-@contextlib.contextmanager
-def _no_programs_in_here() -> Iterator[None]:
-    """Forbid lm-eval's metrics to run programs, whatever the environment allows: that is for the sandbox."""
-    before = os.environ.pop(_ALLOW_PROGRAMS, None)
-    try:
-        yield
-    finally:
-        if before is not None:
-            os.environ[_ALLOW_PROGRAMS] = before
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Let lm-eval say warnings only, and not the one that it gives for every task with documents of its own."""
-    logger, task_logger = logging.getLogger("lm_eval"), logging.getLogger("lm_eval.api.task")
-    level = logger.level
-    if level == logging.NOTSET:
-        logger.setLevel(logging.WARNING)
-    task_logger.addFilter(_worth_saying)
-    try:
-        yield
-    finally:
-        task_logger.removeFilter(_worth_saying)
-        logger.setLevel(level)
-
-
-def _worth_saying(record: logging.LogRecord) -> bool:
-    return "Custom kwargs can be passed" not in str(record.msg)

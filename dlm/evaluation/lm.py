@@ -43,6 +43,8 @@ class Generation:
     """As of :class:`dlm.sampling.Sample`: the pass that committed each position of the answer. None: not recorded."""
     confidences: tuple[float, ...] | None = None
     """As of :class:`dlm.sampling.Sample`: the model's probability of each then. None: not recorded."""
+    token_ids: tuple[int, ...] | None = None
+    """The token at each of these positions, what follows the end of the answer included. None: not recorded."""
 
 
 @register_model("dlm")
@@ -129,9 +131,10 @@ class DiffusionLM(TemplateLM):
         end = next((i for i, token in enumerate(sample.tokens) if token in stops), len(sample.tokens))
         length = tokens_before(self.denoiser.tokenizer, sample.tokens[:end], until)
         response = self.response_prefix + sample.text
-        return Generation(
-            response, length, sample.stopped, sample.forward_passes, sample.seconds, sample.steps, sample.confidences
-        )
+        order: dict[str, Any] = {}
+        if sample.steps is not None:
+            order = {"steps": sample.steps, "confidences": sample.confidences, "token_ids": sample.tokens}
+        return Generation(response, length, sample.stopped, sample.forward_passes, sample.seconds, **order)
 
     def _whole(self, parts: Sequence[Sequence[Answer]]) -> Iterator[list[tuple[int, Estimate]]]:
         """Estimate all parts together; yield each whole when its last part is known."""

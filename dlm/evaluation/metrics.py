@@ -7,6 +7,9 @@ from typing import Any
 
 from dlm.data.answers import countdown_correct, final_number, sudoku_cells
 
+_PATIENCE = 60
+"""Seconds for one expression; most take milliseconds, and the library's own limit is 5."""
+
 
 def word_problem(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
     """1 if the number that the text answers is the document's, else 0."""
@@ -27,11 +30,13 @@ def sudoku(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, tuple[in
 def math_verify(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
     """1 if the last expression of the text is, by the library math-verify, that of the solution, else 0.
 
-    The second metric of lm-eval's `minerva_math`; its first wants another parser than the environment can have.
+    The second metric of lm-eval's `minerva_math`; its first wants another parser than the environment can have. The
+    library gives up on what takes it long, and that counts as wrong; that late, the machine's load decides nothing.
     """
     from math_verify import parse, verify
 
-    return {"math_verify": float(verify(gold=parse(doc["solution"]), target=parse(results[0])))}
+    gold, found = (parse(text, parsing_timeout=_PATIENCE) for text in (doc["solution"], results[0]))
+    return {"math_verify": float(verify(gold=gold, target=found, timeout_seconds=_PATIENCE))}
 
 
 def ratio_of_sums(pairs: Sequence[tuple[float, float]]) -> float:

@@ -1,4 +1,4 @@
-"""The record store: what was asked and what came back, one JSON line a request, only ever appended to.
+"""The record store: what was asked and what came back, one JSON line a request, appended to as answers come.
 
 A line is one of
 
@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from dlm.errors import DataError, SetupError
 from dlm.evaluation.request import fingerprint
-from dlm.files import digest, is_no_room, no_room
+from dlm.files import atomic_open, digest, is_no_room, no_room
 
 RECORDS = "records.jsonl"
 _HEADERS = ("asked", "execution")
@@ -173,9 +173,34 @@ class RecordStore:
             self._places[what] = place
         return len(new)
 
+    def settle(self, whats: Iterable[str]) -> None:
+        """Put the records into an order that tells nothing of how they came: these, then what else is there.
+
+        Each header stands before the first record that names it. So a run in one go, one that was interrupted and one
+        whose documents were sampled in several processes leave the same lines.
+        """
+        lines: list[bytes] = []
+        named: set[str] = set()
+        for what in dict.fromkeys([*whats, *self._places]):
+            record = self._record(what)
+            for kind, identity in (("execution", record["how"]), ("asked", record["asked"])):
+                if identity not in named:
+                    named.add(identity)
+                    lines.append(_line({"kind": kind, "id": identity, "content": self._headers[identity]}))
+            lines.append(_line(record))
+        self._stream.seek(0)
+        if self._stream.read() == (settled := b"".join(lines)):
+            return
+        with atomic_open(self.path) as stream:
+            stream.write(settled)
+        self._stream.close()
+        self._places, self._headers = {}, {}
+        self._stream = self._open()
+        self._end = self._read()
+
     def _write(self, rows: list[Mapping[str, Any]]) -> list[tuple[int, int]]:
         """Append lines; return where each begins and how long it is."""
-        lines = [(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode() for row in rows]
+        lines = [_line(row) for row in rows]
         places, begin = [], self._end
         for line in lines:
             places.append((begin, len(line)))
@@ -203,6 +228,10 @@ class RecordStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _fingerprint(row: Mapping[str, Any]) -> str:

@@ -192,10 +192,10 @@ def _generated(generation: Generation) -> dict[str, Any]:
 
 
 def _order(generation: Generation) -> dict[str, Any]:
-    if generation.steps is None or generation.confidences is None:
+    if generation.steps is None or generation.confidences is None or generation.token_ids is None:
         return {}
     sure = [None if math.isnan(confidence) else round(confidence, 6) for confidence in generation.confidences]
-    return {"steps": list(generation.steps), "confidences": sure}
+    return {"steps": list(generation.steps), "confidences": sure, "token_ids": list(generation.token_ids)}
 
 
 def _estimated(estimate: Estimate) -> dict[str, Any]:

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from dlm.errors import DataError, SettingsError
 from dlm.evaluation.chat import Chat, load_tokenizer
+from dlm.evaluation.halving import STOPPED, HalvingBudget, halve, read_stopped
 from dlm.evaluation.harness import load_tasks, run, task_versions
 from dlm.evaluation.outcomes import read_outcome
 from dlm.evaluation.programs import programs_allowed
 from dlm.evaluation.records import RECORDS, RecordStore
 from dlm.evaluation.replay import RecordedLM
 from dlm.evaluation.scores import sample_lines, scored_cell
+from dlm.evaluation.sharding import ShardLM
 from dlm.files import SCORES_FORMAT, read_manifest, write_json, write_jsonl, write_manifest
+from dlm.params.sharding import WHOLE, Shard
 from dlm.provenance import code_version
 from dlm.settings import ExactLikelihood, GreedySettings
 
@@ -40,20 +43,26 @@ def sample_cells(
     checkpoint_dir: str | Path,
     data_folder_of: Callable[[str], Path],
     execution: ExecutionSettings,
-    usable: Callable[[Path], bool] = lambda folder: True,
+    beside: Callable[[Path], Iterable[Path]] | None = None,
+    usable: Callable[[Path, ExecutionSettings], bool] = lambda folder, execution: True,
+    shard: Shard = WHOLE,
+    budgets: Mapping[Path, HalvingBudget] | None = None,
 ) -> list[dict[str, Any]]:
     """Answer every request of the cells that is not recorded yet, then list each bundle's records in a manifest.
 
     The weights are loaded when the first missing record asks for them; a run that finds everything loads none. Records
     are on the disk after each batch, so that a killed run continues where it was. What a folder beside a bundle's own
-    has recorded is copied, not sampled again.
+    has recorded is copied, not sampled again. In the end the records stand in the order of the cells and requests.
 
     Args:
-        bundles: each folder gets ``records.jsonl`` (appended to) and ``manifest.json``.
+        bundles: each folder gets ``records.jsonl`` (appended to, in the end put in order) and ``manifest.json``.
         checkpoint_dir: the checkpoint's folder.
         data_folder_of: folder of a prepared test set, by its name.
-        execution: how to run the model.
-        usable: whether what another folder has recorded may be copied.
+        execution: how to run the model, where a bundle's cells do not say otherwise.
+        beside: the folders where else records of the checkpoint may lie; None: those of its other bundles.
+        usable: whether what another folder has recorded may be copied, for cells that are run so.
+        shard: the documents that are answered; all, where there is a budget.
+        budgets: the forward passes to spend, by the folder of the bundle; others answer every document.
 
     Returns:
         The manifests.
@@ -63,19 +72,26 @@ def sample_cells(
     """
     model, checkpoint_dir = _model(bundles), Path(checkpoint_dir)
     checkpoint = _checkpoint_digest(checkpoint_dir)
-    load = functools.cache(functools.partial(_load_weights, checkpoint_dir, execution))
+    load = functools.lru_cache(maxsize=1)(functools.partial(_load_weights, checkpoint_dir))
     chat = Chat(functools.partial(load_tokenizer, checkpoint_dir), model)
     manifests = []
     for folder, cells in bundles.items():
-        with RecordStore(folder / RECORDS, writable=True, siblings=[*filter(usable, _siblings(folder))]) as store:
+        run_so = _execution(cells, execution)
+        places = beside(folder) if beside else folder.parent.glob("*")
+        siblings = [sibling for sibling in _siblings(folder, places) if usable(sibling, run_so)]
+        with RecordStore(folder / RECORDS, writable=True, siblings=siblings) as store:
             loaded = load_tasks(cells, data_folder_of)
-            for cell in cells:
-                tasks = loaded[cell.task]
-                lm = _recorded(store, cell, tasks, checkpoint, chat, functools.partial(_backend, load, cell, execution))
-                run(lm, tasks, cell, predict_only=True)
+
+            ask = functools.partial(_backend, load, run_so)
+            answered: list[RecordedLM] = []
+            sampling = functools.partial(_sampling, store, loaded, checkpoint, chat, ask, shard, answered)
+            _answer(folder, cells, loaded, sampling, (budgets or {}).get(folder))
+            store.settle(record["what"] for lm in answered for _, record in lm.used)
         parents = {model: checkpoint, **_data_digests(cells, data_folder_of)}
         settings = [dataclasses.asdict(cell) for cell in cells]
         made_from = {"parents": parents, "settings": settings, "code": code_version(), "ended": round(time.time(), 3)}
+        if shard != WHOLE:
+            made_from["shard"] = shard.name
         manifests.append(write_manifest(folder, kind="responses", name=model, made_from=made_from))
     return manifests
 
@@ -114,15 +130,17 @@ def score_cells(
     responses = {folder.name: read_manifest(folder)["digest"]}
     chat = Chat(functools.partial(load_tokenizer, checkpoint_dir), model)
     loaded = load_tasks(cells, data_folder_of)
+    stopped = read_stopped(folder)
     scored: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     executions: dict[str, Any] = {}
     with RecordStore(folder / RECORDS) as store, programs_allowed(sandbox):
-        for cell in cells:
+        for cell in map(stopped.as_answered, cells):
             tasks = loaded[cell.task]
-            lm = _recorded(store, cell, tasks, checkpoint, chat)
+            lm = RecordedLM(store, cell, checkpoint=checkpoint, versions=task_versions(tasks), chat=chat)
             outcome = read_outcome(run(lm, tasks, cell), tasks, cell)
-            scored.append({**scored_cell(cell, tasks, outcome, lm.used, checkpoint), "bundle": folder.name})
+            told = {"bundle": folder.name, **stopped.told(cell)}
+            scored.append({**scored_cell(cell, tasks, outcome, lm.used, checkpoint), **told})
             rows += sample_lines(cell, outcome, lm.used)
             executions |= {how: store.content(how) for how in scored[-1]["how"]}
     scores = {
@@ -141,9 +159,17 @@ def score_cells(
     return scores
 
 
-def _siblings(folder: Path) -> list[Path]:
-    """Return the folders of the checkpoint's other bundles, of this division of its cells or of an earlier one."""
-    return sorted(path.parent for path in folder.parent.glob(f"*/{RECORDS}") if path.parent.name != folder.name)
+def _siblings(folder: Path, places: Iterable[Path]) -> list[Path]:
+    """Return the other folders that have records: of other bundles, of this division of the cells or an earlier one."""
+    return sorted(place for place in places if place != folder and (place / RECORDS).is_file())
+
+
+def _execution(cells: Sequence[Cell], execution: ExecutionSettings) -> ExecutionSettings:
+    """Return how the cells of a bundle are run: all in one way, since their records are told apart by their folder."""
+    ways = dict.fromkeys(cell.execution or execution for cell in cells)
+    if len(ways) != 1:
+        raise SettingsError("the cells of a bundle are to be run in several ways; divide them")
+    return next(iter(ways))
 
 
 def _model(bundles: Bundles) -> str:
@@ -166,22 +192,40 @@ def _data_digests(cells: Iterable[Cell], data_folder_of: Callable[[str], Path]) 
     return {name: str(read_manifest(data_folder_of(name), verify=False)["digest"]) for name in names}
 
 
+def _answer(
+    folder: Path,
+    cells: Sequence[Cell],
+    loaded: Mapping[str, TaskDict],
+    sampling: Callable[[Cell], RecordedLM],
+    budget: HalvingBudget | None,
+) -> None:
+    """Answer every request of a bundle's cells, or as many as its budget allows."""
+    if budget is not None:
+        write_json(folder / STOPPED, halve(cells, loaded, sampling, budget))
+        return
+    (folder / STOPPED).unlink(missing_ok=True)
+    for cell in cells:
+        run(sampling(cell), loaded[cell.task], cell, predict_only=True)
+
+
 def _load_weights(folder: Path, execution: ExecutionSettings) -> Denoiser:
     from dlm.models import load_denoiser
 
     return load_denoiser(folder, execution)
 
 
-def _backend(load: Callable[[], Denoiser], cell: Cell, execution: ExecutionSettings) -> Backend:
+def _backend(load: Callable[[ExecutionSettings], Denoiser], execution: ExecutionSettings, cell: Cell) -> Backend:
     from dlm.evaluation.autoregressive import AutoregressiveLM
     from dlm.evaluation.lm import DiffusionLM
 
     sampler, likelihood = cell.sampler, cell.likelihood
     if isinstance(sampler, GreedySettings) or isinstance(likelihood, ExactLikelihood):
         greedy = sampler if isinstance(sampler, GreedySettings) else None
-        return AutoregressiveLM(load(), greedy=greedy, response_prefix=cell.response_prefix, execution=execution)
+        return AutoregressiveLM(
+            load(execution), greedy=greedy, response_prefix=cell.response_prefix, execution=execution
+        )
     return DiffusionLM(
-        load(),
+        load(execution),
         sampler=sampler,
         likelihood=likelihood,
         response_prefix=cell.response_prefix,
@@ -190,12 +234,17 @@ def _backend(load: Callable[[], Denoiser], cell: Cell, execution: ExecutionSetti
     )
 
 
-def _recorded(
+def _sampling(
     store: RecordStore,
-    cell: Cell,
-    tasks: TaskDict,
+    loaded: Mapping[str, TaskDict],
     checkpoint: str,
     chat: Chat,
-    backend: Callable[[], Backend] | None = None,
+    ask: Callable[[Cell], Backend],
+    shard: Shard,
+    answered: list[RecordedLM],
+    cell: Cell,
 ) -> RecordedLM:
-    return RecordedLM(store, cell, checkpoint=checkpoint, versions=task_versions(tasks), chat=chat, backend=backend)
+    versions, backend = task_versions(loaded[cell.task]), functools.partial(ask, cell)
+    lm = ShardLM(store, cell, checkpoint=checkpoint, versions=versions, chat=chat, backend=backend, shard=shard)
+    answered.append(lm)
+    return lm

@@ -100,10 +100,11 @@ def _totals(records: Sequence[dict[str, Any]], prefix: str) -> dict[str, Any]:
 
 
 def _speeds(answers: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return what answers have of tokens, up to their first stop token or text; and their order, if recorded."""
+    """Return what answers have of tokens, up to their first stop token or text; of their order, if all record it."""
     tokens, passes = sum(each["tokens"] for each in answers), sum(each["forward_passes"] for each in answers)
     found = {"mean_tokens": tokens / len(answers), "tokens_per_pass": tokens / passes if passes else 0.0}
-    taus = [order_tau(each["steps"][: each["tokens"]]) for each in answers if "steps" in each]
+    recorded = answers if all("steps" in each for each in answers) else []
+    taus = [order_tau(each["steps"][: each["tokens"]]) for each in recorded]
     if known := [tau for tau in taus if tau is not None]:
         found["order_tau"] = sum(known) / len(known)
     return found

@@ -15,7 +15,7 @@ class Answer:
     after: tuple[int, ...] = ()
     """What follows the answer and is seen: Dream's end token."""
     part: int = 0
-    """Which window of a text, so that windows that begin alike do not share their maskings: their errors add up."""
+    """Which window of which text, so that windows that begin alike do not share their maskings: their errors add up."""
 
     @property
     def length(self) -> int:
@@ -34,7 +34,7 @@ class Piece:
     prompt: int
     """Tokens of ``before`` that are the context, which guidance masks."""
     part: int
-    """Which window of a text."""
+    """Which window of which text."""
 
     @property
     def length(self) -> int:

@@ -6,7 +6,8 @@ With p(i | S) the model's probability of token i where the tokens S of the answe
 
 a lower bound of the log-likelihood of A tokens (LLaDA, arXiv 2502.09992, eq. 6; the expectation over all orders of
 decoding, one token at a time). A design gives maskings S and weights w such that the sum of w * sum of log p estimates
-it. Designs are functions of (seed, context, A, window): choices of equal length after one context see the same.
+it. Designs are functions of (seed, context, A, window): choices of equal length after one context see the same,
+windows of texts do not.
 
 Shapes: R replicates, M maskings of a replicate, A answer positions.
 """

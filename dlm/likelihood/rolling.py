@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dlm.files import digest
 from dlm.likelihood.answers import Answer
 
 
@@ -23,6 +24,11 @@ def windows(tokens: Sequence[int], begin_token: int, positions: int) -> list[Ans
     room = positions - 1
     whole = (begin_token, *tokens)
     return [
-        Answer(whole[at : at + 1], whole[at + 1 : at + 1 + room], part=part)
-        for part, at in enumerate(range(0, len(tokens), room))
+        Answer(whole[at : at + 1], whole[at + 1 : at + 1 + room], part=_part(whole, number))
+        for number, at in enumerate(range(0, len(tokens), room))
     ]
+
+
+def _part(text: tuple[int, ...], number: int) -> int:
+    """Tell a window from all others: those of many texts are given the same token, and their errors are added up."""
+    return int(digest(["window", text, number])[:15], 16)

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from dlm.diffusion.blocks import sample_mask, sample_positions
 
+_GRAIN = 16
+"""Columns of a batch are a multiple of it, as of a canvas, so that a row's numbers do not depend on its company."""
 _WIDENED = 1 << 25
 """Logits that are widened to float64 at a time: 256 MiB."""
 
@@ -27,6 +29,10 @@ class LikelihoodModel(Protocol):
     @property
     def vocab_size(self) -> int:
         """Scores a position, V."""
+
+    @property
+    def max_positions(self) -> int:
+        """Longest sequence, in tokens."""
 
     @property
     def device(self) -> torch.device:
@@ -123,6 +129,7 @@ class Scorer:
         begins = [0 if size is None else start - len(row.before) for row in rows]
         lengths = [len(row.before) + len(row.answer) + len(row.after) for row in rows]
         columns = max(begin + length for begin, length in zip(begins, lengths, strict=True))
+        columns = max(columns, min(-(-columns // _GRAIN) * _GRAIN, self.model.max_positions))
         tokens_BL = torch.full((len(rows), columns), self.model.mask_token_id)
         valid_BL = torch.zeros(len(rows), columns, dtype=torch.bool)
         at_BL = torch.zeros_like(valid_BL)

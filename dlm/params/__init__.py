@@ -1,8 +1,9 @@
 """Params files: what to run, read and validated; and the plan that follows from them."""
 
+from dlm.params.cells import Cell
 from dlm.params.checking import load_params
 from dlm.params.code import code_digest
-from dlm.params.plan import Cell, Layout, Plan, load_plan
+from dlm.params.plan import Layout, Plan, load_plan
 from dlm.params.reader import NAME, scales
 from dlm.params.schema import Params
 from dlm.params.stamps import stamped

@@ -147,6 +147,8 @@ def _scalar(document: Refuses, value: Any, kind: Any, path: PathKey) -> Any:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, str(kind))
+        if kind is int and isinstance(value, list) and str(path[-1]).endswith("s"):
+            wanted = f"{wanted}, how many {path[-1]}"  # a plural counts what a list would name
         raise document.error(path, f"expected {wanted}, got {_got(value)}") from error
 
 

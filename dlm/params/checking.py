@@ -9,6 +9,7 @@ from dlm.errors import did_you_mean
 from dlm.params.builder import build
 from dlm.params.figures import published_names
 from dlm.params.reader import NAME, Document, PathKey, read_document
+from dlm.params.revisions import pinned, read_revisions
 from dlm.params.schema import Params, is_causal, root_architecture
 from dlm.params.task_files import LOCAL, own_tasks
 from dlm.settings import (
@@ -36,8 +37,8 @@ _ANSWERED_BY = {"generate": "sampler", "likelihood": "likelihood"}
 """By a task's output: the key that names what answers it; the entries stand under its plural."""
 
 
-def load_params(scale: str, root: str | Path = ".") -> Params:
-    """Read and check ``<root>/params/<scale>.yaml``.
+def load_params(scale: str, root: str | Path = ".", *, pins: bool = True) -> Params:
+    """Read and check ``<root>/params/<scale>.yaml``; revisions that are pinned are their commits, unless not ``pins``.
 
     Raises:
         SettingsError: one line that names file, line, key and remedy.
@@ -45,7 +46,7 @@ def load_params(scale: str, root: str | Path = ".") -> Params:
     document = read_document(Path(root) / "params", scale)
     params = build(document, Params)
     _Checker(document, params, Path(root)).run()
-    return params
+    return pinned(params, read_revisions(Path(root) / "params")) if pins else params
 
 
 class _Checker:

@@ -18,12 +18,15 @@ import dlm
 
 _MODELS = ("diffusion", "likelihood", "models", "sampling", "settings/decoding.py", "settings/selecting.py")
 """Where a model is asked and answers."""
+_ANSWERING = ("data", *_MODELS, "evaluation", "ordering.py", "sandbox")
 ROOMS = {
     "data": ("data",),
     "checkpoints": ("data/prepare.py", "data/lazy.py", "diffusion", "models", "settings/objective.py", "training"),
-    "responses": ("data", *_MODELS, "evaluation", "ordering.py", "sandbox"),
+    "responses": _ANSWERING,
+    "shards": _ANSWERING,
     "scores": ("data", "evaluation", "ordering.py", "sandbox", "settings/metrics.py"),
     "tables": ("analysis", "settings/metrics.py"),
+    "figures": ("figures", "ordering.py", "settings/metrics.py"),
     # What decides the answer to a prompt: responses recorded by other code than this are not kept.
     "answers": (
         *_MODELS,

@@ -5,52 +5,43 @@ The workflow asks here; it computes no path of its own.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dlm.errors import SettingsError, did_you_mean
 from dlm.files import MANIFEST, digest
+from dlm.params.cells import Cell, row_cells
 from dlm.params.checking import load_params
+from dlm.params.figures import PUBLISHED
 from dlm.params.folders import described_by, state_of_weights
-from dlm.params.schema import Params, is_causal, root_architecture
+from dlm.params.reader import own_files
+from dlm.params.schema import Params, root_architecture
+from dlm.params.sweeps import Expanded, expand, read_sweep, sweep_names, with_trainings
 from dlm.params.task_files import files_beside, own_tasks
 from dlm.settings import (
     BD3LM,
-    ExactLikelihood,
+    ExecutionSettings,
     FixedTestSet,
     FolderCheckpoint,
-    GreedySettings,
-    LikelihoodSettings,
     OwnDocuments,
-    SamplerSettings,
     SandboxSettings,
     Scratch,
     TableRow,
-    Task,
     TokenizerData,
     TrainedCheckpoint,
 )
 
-TABLE_SUFFIXES = (".csv", ".md", ".speed.csv", ".lineage.json")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One (checkpoint, task, setting) that a table asks for."""
-
-    checkpoint: str
-    task: str
-    task_settings: Task
-    setting: str
-    chat: bool
-    response_prefix: str
-    sampler: SamplerSettings | GreedySettings | None
-    likelihood: LikelihoodSettings | ExactLikelihood | None
-    seed: int
-    dataset: str | None
+DECLARING = "paper"
+"""The scale whose params say with which settings published figures were made."""
+TABLE_SUFFIXES = (".csv", ".md", ".speed.csv", ".metrics.json", ".lineage.json")
+SWEEP_SUFFIXES = (".lineage.json", ".md", "_ranks.csv", "_effects.csv", ".csv")
+"""What a sweep's table consists of, in the order of writing: the CSV, which others wait for, last."""
+SENSITIVITY = "sensitivity_"
+"""How the name of a sweep's table begins, and no other's."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,7 @@ class Layout:
         return self.root / "results" / self.scale
 
     def folder(self, step: str, name: str) -> Path:
-        """Folder of one product of a step (`data`, `checkpoints`, `responses`, `scores`)."""
+        """Folder of one product of a step (`data`, `checkpoints`, `responses`, `shards`, `scores`)."""
         return self.base / step / name
 
     def manifest(self, step: str, name: str) -> str:
@@ -87,6 +78,11 @@ class Layout:
         """Folder of the published tables, shared by all scales."""
         return self.root / "results" / "tables"
 
+    @property
+    def figures(self) -> Path:
+        """Folder of the figures, shared by all scales as the published tables are."""
+        return self.root / "results" / "figures"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -95,6 +91,10 @@ class Plan:
     scale: str
     params: Params
     layout: Layout
+    _sweeps: dict[str, Expanded] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _bundles: dict[str, dict[str, tuple[Cell, ...]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def entry(self, section: str, name: str) -> Any:
         """Return an entry of the params by section and name, or refuse the name with the closest known one."""
@@ -105,6 +105,33 @@ class Plan:
             )
         return entries[name]
 
+    def sweep_of(self, table: str) -> Expanded | None:
+        """Return the sweep that a table is of; None: it is a table of the params.
+
+        Raises:
+            SettingsError: there is no such sweep, or it cannot be.
+        """
+        return self.sweep(table.removeprefix(SENSITIVITY)) if table.startswith(SENSITIVITY) else None
+
+    def sweep(self, name: str) -> Expanded:
+        """Return a sweep of the project at this scale, all its settings laid out.
+
+        Raises:
+            SettingsError: there is no such sweep, or it cannot be.
+        """
+        if name not in self._sweeps:
+            self._sweeps[name] = expand(self.params, read_sweep(self.params, self.layout.root, self.scale, name))
+        return self._sweeps[name]
+
+    def sweep_tables(self) -> list[str]:
+        """Return the names of the tables of those sweeps that this scale has."""
+        found = []
+        for name in sweep_names(self.layout.root):
+            with contextlib.suppress(SettingsError):  # refused when it is asked for
+                self.sweep(name)
+                found.append(f"{SENSITIVITY}{name}")
+        return found
+
     def cells(self, checkpoint: str) -> tuple[Cell, ...]:
         """Return the distinct cells on which any table evaluates ``checkpoint``, in the order of the tables."""
         return tuple(dict.fromkeys(cell for name in self.params.tables for cell in self.table_cells(name, checkpoint)))
@@ -112,8 +139,14 @@ class Plan:
     def bundles(self, checkpoint: str) -> dict[str, tuple[Cell, ...]]:
         """Split the cells of ``checkpoint`` into what a job samples, named `<checkpoint>/<number>`.
 
-        A table's own come together, those that a table before it asks for left out: a table needs no other's.
+        A table's own come together, those that a table before it asks for left out: a table needs no other's. A
+        sweep's have bundles of their own (`dlm.params.sweeps.Expanded.bundles`).
         """
+        if checkpoint not in self._bundles:
+            self._bundles[checkpoint] = self._divided(checkpoint)
+        return self._bundles[checkpoint]
+
+    def _divided(self, checkpoint: str) -> dict[str, tuple[Cell, ...]]:
         bundles: dict[str, tuple[Cell, ...]] = {}
         known: set[Cell] = set()
         for name in self.params.tables:
@@ -126,63 +159,50 @@ class Plan:
 
     def table_cells(self, table: str, checkpoint: str) -> tuple[Cell, ...]:
         """Return the distinct cells on which a table evaluates ``checkpoint``, in its order."""
-        settings = self.params.tables[table]
+        if sweep := self.sweep_of(table):
+            return tuple(sweep.cells(checkpoint))
+        settings = self.entry("tables", table)
         rows = [row for row in settings.rows if row.model == checkpoint]
         return tuple(
             dict.fromkeys(cell for row in rows for name in settings.tasks for cell in self.row_cells(row, name))
         )
 
+    def asked_cells(self, table: str) -> list[Cell]:
+        """Return the cells of a table, in the order of its rows and tasks."""
+        if sweep := self.sweep_of(table):
+            return [cell for line in sweep.lines for cell in line.cells]
+        entry = self.entry("tables", table)
+        return [cell for row in entry.rows for task in entry.tasks for cell in self.row_cells(row, task)]
+
     def bundle(self, name: str) -> tuple[Cell, ...]:
-        """Return the cells of one bundle, or refuse its number with those that there are."""
-        checkpoint, _, number = name.partition("/")
-        bundles = self.bundles(checkpoint)
+        """Return the cells of one bundle, of which ``name`` may be a shard, or refuse its number with those known."""
+        name = _bundle_of(name)
+        checkpoint, _, label = name.partition("/")
+        sweep, of_sweep, number = label.rpartition("-")
+        bundles = self.sweep(sweep).bundles if of_sweep else self.bundles(checkpoint)
         if name not in bundles:
-            raise SettingsError(
-                f"checkpoint '{checkpoint}' has no bundle '{number}': its tables' cells fill {len(bundles)}"
-            )
+            mine = sum(each.startswith(f"{checkpoint}/") for each in bundles)
+            asking = f"those of sweep '{sweep}'" if of_sweep else "its tables' cells"
+            raise SettingsError(f"checkpoint '{checkpoint}' has no bundle '{number}': {asking} fill {mine}")
         return bundles[name]
 
-    def row_cells(self, row: TableRow, name: str) -> tuple[Cell, ...]:
-        """Return how a row of a table answers a task, once with each seed; the first is :meth:`cell`.
+    def execution_of(self, bundle: str) -> ExecutionSettings:
+        """Return how a bundle's model is run: as the params say, or as a factor of its sweep does."""
+        return self.bundle(bundle)[0].execution or self.params.execution
 
-        The setting of every further one is named `<setting>@<seed>`.
-        """
-        first = self.cell(row, name)
-        count = 1 if is_causal(self.params, row.model) else row.seeds or self.params.tasks[name].seeds
-        seeds = range(first.seed + 1, first.seed + count)
-        more = [dataclasses.replace(first, setting=f"{first.setting}@{seed}", seed=seed) for seed in seeds]
-        return first, *more
+    def row_cells(self, row: TableRow, name: str) -> tuple[Cell, ...]:
+        """Return how a row of a table answers a task, once with each seed (`dlm.params.cells.row_cells`)."""
+        return row_cells(self.params, row, name)
 
     def cell(self, row: TableRow, name: str) -> Cell:
         """Return how a row of a table answers a task with the params' own seed."""
-        task = self.params.tasks[name]
-        sampler, likelihood, setting = self._answering(row, name, task)
-        prefixed = task.prefix_for == "all" or row.stage != "before SFT"
-        return Cell(
-            checkpoint=row.model,
-            task=name,
-            task_settings=task,
-            setting=setting,
-            chat=row.chat,
-            response_prefix=task.response_prefix if prefixed else "",
-            sampler=sampler,
-            likelihood=likelihood,
-            seed=self.params.seed,
-            dataset=task.dataset,
-        )
+        return row_cells(self.params, row, name)[0]
 
-    def _answering(
-        self, row: TableRow, name: str, task: Task
-    ) -> tuple[SamplerSettings | GreedySettings | None, LikelihoodSettings | ExactLikelihood | None, str]:
-        """Return how answers are sampled or how likelihoods are found, and the name of that."""
-        causal, chosen = is_causal(self.params, row.model), row.setting_of(name, task)
-        if task.output == "likelihood":
-            return (None, ExactLikelihood(), "exact") if causal else (None, self.params.likelihoods[chosen], chosen)
-        sampler = self.params.samplers[chosen]
-        if causal:
-            greedy = GreedySettings(max_new_tokens=sampler.canvas.max_new_tokens)
-            return greedy, None, f"greedy{greedy.max_new_tokens}"
-        return sampler, None, chosen
+    def sweep_of_bundle(self, bundle: str) -> Expanded | None:
+        """Return the sweep whose cells a bundle holds; None: they are those of tables."""
+        bundle = _bundle_of(bundle)
+        sweep, of_sweep, _ = bundle.partition("/")[2].rpartition("-")
+        return self.sweep(sweep) if of_sweep else None
 
     def data_inputs(self, name: str) -> list[str]:
         """Files that preparing ``name`` reads: the corpora of a tokenizer, a test set's copy on this machine."""
@@ -243,10 +263,25 @@ class Plan:
         copies = 2 if isinstance(recipe.objective, BD3LM) else 1  # of each sequence: noisy and clean
         return (recipe.steps or 1) * recipe.batch_size * size * copies
 
+    def gpus_of(self, bundle: str) -> int:
+        """GPUs that a job which samples a bundle asks for, as of `gpus`."""
+        return 0 if self.execution_of(bundle).device == "cpu" else 1
+
     @property
     def gpus(self) -> int:
-        """GPUs that a job which runs a model asks for: none where the params say `cpu`, else one."""
+        """GPUs that a job which trains a model asks for: none where the params say `cpu`, else one."""
         return 0 if self.params.execution.device == "cpu" else 1
+
+    def is_divisible(self, bundle: str) -> bool:
+        """Return whether a bundle's documents can be dealt out: not where what is answered depends on the answers."""
+        sweep = self.sweep_of_bundle(bundle)
+        return sweep is None or not sweep.file.scale.budget
+
+    def recorded(self, name: str) -> list[Path]:
+        """Folders that may hold records of a bundle's checkpoint: its bundles', and those of this bundle's shards."""
+        bundles = self.layout.folder("responses", name.partition("/")[0])
+        shards = self.layout.folder("shards", _bundle_of(name))
+        return [folder for place in (bundles, shards) if place.is_dir() for folder in sorted(place.iterdir())]
 
     def refuse_unsafe(self, tasks: Iterable[str]) -> None:
         """Refuse tasks that run programs which a model writes, unless the params have a sandbox for them.
@@ -270,24 +305,40 @@ class Plan:
         file = own_tasks(self.layout.root).get(self.params.tasks[task].lm_eval)
         return file is not None and file.runs_programs
 
+    def table_tasks(self, table: str) -> tuple[str, ...]:
+        """Names of the tasks of a table."""
+        if sweep := self.sweep_of(table):
+            return sweep.file.scale.all_tasks
+        tasks: tuple[str, ...] = self.entry("tables", table).tasks
+        return tasks
+
     def table_models(self, table: str) -> list[str]:
         """Names of the checkpoints in a table, each once."""
+        if sweep := self.sweep_of(table):
+            return sweep.checkpoints
         return list(dict.fromkeys(row.model for row in self.entry("tables", table).rows))
 
     def table_bundles(self, table: str) -> dict[str, list[str]]:
         """Names of the bundles that hold a table's cells, by checkpoint."""
-        found = {}
+        found: dict[str, list[str]] = {}
+        if sweep := self.sweep_of(table):
+            for name in sweep.bundles:
+                found.setdefault(name.partition("/")[0], []).append(name)
+            return found
         for model in self.table_models(table):
             wanted = set(self.table_cells(table, model))
             found[model] = [name for name, cells in self.bundles(model).items() if not wanted.isdisjoint(cells)]
         return found
 
     def table_inputs(self, table: str) -> list[str]:
-        """Files that a table reads: its models' scores, and the published figures where it is compared with them."""
+        """Files that a table reads: its models' scores; where it is compared, published figures and their settings."""
         scores = [
             self.layout.manifest("scores", name) for names in self.table_bundles(table).values() for name in names
         ]
-        figures = [str(self.layout.root / "data" / "published" / "published.csv")]
+        figures = [str(self.layout.root / PUBLISHED)]
+        if sweep := self.sweep_of(table):
+            return scores + (figures if sweep.file.sweep.published else [])
+        figures += map(str, own_files(self.layout.root / "params", DECLARING))
         return scores + (figures if self.entry("tables", table).published else [])
 
     def checkpoints_of_kind(self, kind: str) -> list[str]:
@@ -300,7 +351,7 @@ class Plan:
             return self.data_inputs(name)
         if step == "checkpoints":
             return self.checkpoint_inputs(name)
-        if step in ("responses", "scores"):
+        if step in ("responses", "shards", "scores"):
             responses = [self.layout.manifest("responses", name)] if step == "scores" else []
             return [*responses, *self.evaluation_inputs(name.partition("/")[0], self.bundle(name))]
         return self.table_inputs(name)
@@ -308,7 +359,8 @@ class Plan:
     def outputs(self, step: str, name: str) -> list[str]:
         """Files that stand for a step's product ``name``."""
         if step == "tables":
-            return [str(self.layout.tables / f"{name}{suffix}") for suffix in TABLE_SUFFIXES]
+            suffixes = SWEEP_SUFFIXES if name.startswith(SENSITIVITY) else TABLE_SUFFIXES
+            return [str(self.layout.tables / f"{name}{suffix}") for suffix in suffixes]
         return [self.layout.manifest(step, name)]
 
     def products(self, *tables: str) -> dict[str, list[str]]:
@@ -333,12 +385,18 @@ class Plan:
 
     def digest(self, step: str, name: str) -> str:
         """Digest of every setting that a step's product ``name`` depends on: a change of it re-runs the step."""
-        if step in ("responses", "scores"):
+        if step in ("responses", "shards", "scores"):
             cells = self.bundle(name)
             limits = self.limits(cells) if step == "scores" else None
             asked = self._cells_digest(cells)
+            if (sweep := self.sweep_of_bundle(name)) and (budget := sweep.file.scale.budget):
+                passes, *_ = sweep.budget_of(name)
+                asked = digest([asked, dataclasses.asdict(budget), passes])
             return digest([asked, dataclasses.asdict(limits)]) if limits else asked
         params = self.params
+        if step == "tables" and (sweep := self.sweep_of(name)):
+            tasks = [dataclasses.asdict(params.tasks[task]) for task in sweep.file.scale.all_tasks]
+            return digest([sweep.file.asked(), params.meaningless, params.title, tasks])
         entry = self.entry(step, name)
         parts: list[Any] = [dataclasses.asdict(entry)]
         if step == "data":
@@ -360,13 +418,25 @@ class Plan:
 
     def _cells_digest(self, cells: Iterable[Cell]) -> str:
         """Digest of cells and of how they are run."""
-        return digest([[dataclasses.asdict(cell) for cell in cells], self.running()])
+        asked = [dataclasses.asdict(cell) | {"execution": cell.execution and running(cell.execution)} for cell in cells]
+        return digest([asked, running(self.params.execution)])
 
-    def running(self) -> dict[str, Any]:
-        """Return how models are run, of which the company that cells have in a job is no part."""
-        return dataclasses.asdict(dataclasses.replace(self.params.execution, bundle=None))
+
+def running(execution: ExecutionSettings) -> dict[str, Any]:
+    """Return how a model is run, as far as answers may depend on it.
+
+    Neither the company that cells have in a job is a part of it, nor whether their order is recorded: records without
+    it stay good.
+    """
+    return dataclasses.asdict(dataclasses.replace(execution, bundle=None, record_order=False))
+
+
+def _bundle_of(name: str) -> str:
+    """Return the bundle of a product that is one, or a shard of one: ``<checkpoint>/<number>[/<shard>]``."""
+    return "/".join(name.split("/")[:2])
 
 
 def load_plan(scale: str, root: str | Path = ".") -> Plan:
-    """Read the params of ``scale`` under ``root`` and lay out its files."""
-    return Plan(scale, load_params(scale, root), Layout(scale, Path(root)))
+    """Read the params of ``scale`` under ``root``, with what its sweeps train, and lay out its files."""
+    params = with_trainings(load_params(scale, root), Path(root), scale)
+    return Plan(scale, params, Layout(scale, Path(root)))

@@ -8,6 +8,7 @@ own tables come before those that it extends.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -89,6 +90,32 @@ def _read(folder: Path, name: str, seen: tuple[str, ...]) -> Document:
     return Document(path, merged, {**places, **document.places})
 
 
+def read_plain(path: Path) -> Document:
+    """Read a YAML file that extends no other.
+
+    Raises:
+        SettingsError: it cannot be read, is broken YAML, or has a key twice.
+    """
+    return _parse(path)
+
+
+def lineage_of_scale(folder: Path, scale: str) -> list[str]:
+    """Return a scale and those that it extends, the nearest first; of a params file that has been read already."""
+    found = [scale]
+    for name in found:
+        path = folder / f"{name}.yaml"
+        extended = _parse(path).values.get("extends", []) if path.is_file() else []
+        bases = extended if isinstance(extended, list) else [extended]
+        found += [base for base in bases if base not in found]
+    return found
+
+
+def own_files(folder: Path, scale: str) -> list[Path]:
+    """Return the files of a params folder that are a scale's own, those that there are: that of its name, its parts."""
+    found = [folder / f"{scale}.yaml", *sorted((folder / scale).glob("*.yaml"))]
+    return [path for path in found if path.is_file()]
+
+
 def _parts(folder: Path) -> list[str]:
     """Return the names of the parts that scales are laid over: the YAML files of their folders, sorted."""
     return sorted(f"{path.parent.name}/{path.stem}" for path in folder.glob("*/*.yaml") if path.is_file())
@@ -113,6 +140,7 @@ def _text(path: Path) -> str:
         raise SettingsError(f"{_shown(path)}: cannot be read ({error.strerror}); make it readable") from error
 
 
+@functools.lru_cache(maxsize=32)
 def _compose(path: Path, text: str) -> yaml.Node | None:
     try:
         root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dlm.errors import DataError
+import yaml
+
+from dlm.errors import DataError, SettingsError
 from dlm.files import MANIFEST, digest, read_json, read_manifest, sha256_file, write_json
 from dlm.params.code import code_digest
-from dlm.params.plan import Plan
+from dlm.params.plan import SENSITIVITY, Plan, running
+from dlm.settings import ExecutionSettings
 
 STAMP_FORMAT = "dlm-stamp/1"
 _STAMP = ".made.json"
@@ -48,22 +51,23 @@ def stamped(plan: Plan, step: str, name: str, forget: Callable[[], None] | None 
     inputs = _contents(plan.inputs(step, name))
     made: dict[str, Any] = {"format": STAMP_FORMAT, **asked(plan, step, name), "inputs": inputs}
     if forget is not None:
-        if not answers_as_now(plan, path.parent):
+        execution = plan.execution_of(name)
+        if not answers_as_now(path.parent, execution):
             forget()
-        made["answers"] = _answers(plan)
+        made["answers"] = _answers(execution)
         write_json(path, made)
     yield
     write_json(path, {**made, "outputs": _bytes(plan.outputs(step, name))})
 
 
-def answers_as_now(plan: Plan, folder: Path) -> bool:
-    """Return whether what a folder of responses records was answered by the present code, run as the plan has it."""
-    return _read(folder / _STAMP).get("answers") == _answers(plan)
+def answers_as_now(folder: Path, execution: ExecutionSettings) -> bool:
+    """Return whether what a folder of responses records was answered by the present code, run in the same way."""
+    return _read(folder / _STAMP).get("answers") == _answers(execution)
 
 
-def _answers(plan: Plan) -> str:
+def _answers(execution: ExecutionSettings) -> str:
     """Digest how prompts are answered: by which code, and how that is run."""
-    return digest([code_digest("answers"), plan.running()])
+    return digest([code_digest("answers"), running(execution)])
 
 
 def read_stamp(plan: Plan, step: str, name: str) -> dict[str, Any] | None:
@@ -79,12 +83,13 @@ def accept(plan: Plan) -> list[str]:
     For a change of code that is known to change no result. Returns the products, as ``step name``.
     """
     accepted = []
-    for step, name in ((step, name) for step, names in plan.products().items() for name in names):
+    tables = (*plan.params.tables, *plan.sweep_tables())
+    for step, name in ((step, name) for step, names in plan.products(*tables).items() for name in names):
         stamp, now = read_stamp(plan, step, name), asked(plan, step, name)
         if stamp is None or stamp["code"] == now["code"]:
             continue
         if stamp["settings"] == now["settings"] and stamp["inputs"] == _contents(plan.inputs(step, name)):
-            answers = {"answers": _answers(plan)} if "answers" in stamp else {}
+            answers = {"answers": _answers(plan.execution_of(name))} if "answers" in stamp else {}
             write_json(stamp_path(plan, step, name), {**stamp, **now, **answers})
             accepted.append(f"{step} {name}")
     return accepted
@@ -94,14 +99,42 @@ def plan_text(plan: Plan, *tables: str) -> str:
     """Return what is asked of every product that tables (or all) need, as JSON; the stages of DVC depend on it.
 
     Files that no step makes are named with their content, since no stage's output stands for them.
+
+    Raises:
+        SettingsError: DVC would not notice that such a file has changed; a table is a sweep's, which has no stages.
     """
+    if sweeps := [table for table in tables if table.startswith(SENSITIVITY)]:
+        raise SettingsError(
+            f"{sweeps[0]}: DVC's stages are those of the params' tables; a sweep's are snakemake's alone: "
+            f"snakemake results/tables/{sweeps[0]}.csv"
+        )
+    seen = _looked_at(plan.layout.root)
     content: dict[str, dict[str, Any]] = {}
     for step, names in plan.products(*tables).items():
         content[step] = {}
         for name in names:
             given = [file for file in plan.inputs(step, name) if not Path(file).is_relative_to(plan.layout.base)]
+            for file in given:
+                if not any(_inside(file, folder) for folder in seen):
+                    raise SettingsError(
+                        f"{file}: DVC would not notice a change of it; move it to data/, or name it under `deps` of "
+                        "the stage `plan` in dvc.yaml"
+                    )
             content[step][name] = {**asked(plan, step, name), "given": _contents(given)}
     return json.dumps(content, indent=1) + "\n"
+
+
+def _looked_at(root: Path) -> list[Path]:
+    """Return what the stage that writes a plan depends on; everything where there is no such stage."""
+    try:
+        stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+        return [root / dependency for dependency in stages["stages"]["plan"]["deps"]]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return [root, Path("/")]
+
+
+def _inside(file: str, folder: Path) -> bool:
+    return Path(file).absolute().is_relative_to(folder.absolute())
 
 
 def remembered(stamp: Mapping[str, Any]) -> dict[str, str]:

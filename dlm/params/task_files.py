@@ -46,6 +46,8 @@ class TaskFile:
     benchmark's repository."""
     generations: str | None = None
     """What files of recorded answers call the benchmark; None: there are none of it."""
+    stops: bool = False
+    """Whether texts end an answer (`until`; where the file does not say, lm-eval takes a blank line)."""
 
 
 def own_tasks(root: str | Path = ".") -> Mapping[str, TaskFile]:
@@ -75,30 +77,75 @@ def files_beside(file: TaskFile) -> list[Path]:
     folder = file.path.parent
     if folder == FOLDER:
         return []
-    return sorted(path for kind in ("*.yaml", "*.py") for path in folder.glob(kind))
+    # What only others include may have a name without an ending, as lm-eval's own has.
+    return sorted(path for path in folder.iterdir() if path.suffix in ("", ".yaml", ".py") and path.is_file())
 
 
 def _read_folder(folder: Path) -> Iterator[tuple[str, TaskFile]]:
-    for path in sorted(folder.glob("*.yaml")):
+    """Yield the tasks and groups of a folder; what only other files include has no name, and is none."""
+    contents = {path: _content(path) for path in sorted(folder.glob("*.yaml"))}
+    named = {_name(content): content for content in contents.values()}
+    for path, content in contents.items():
+        if (name := _name(content)) is not None:
+            yield name, _task_file(path, _with_member(content, named))
+
+
+def _name(content: Mapping[str, Any]) -> str | None:
+    task = content.get("group", content.get("task"))
+    return task if isinstance(task, str) else None
+
+
+def _with_member(content: dict[str, Any], named: Mapping[str | None, dict[str, Any]]) -> dict[str, Any]:
+    """Give a group what its first member in the folder says, which the group need not say again."""
+    members = content["task"] if isinstance(content.get("task"), list) else []
+    names = (member.get("task") if isinstance(member, Mapping) else member for member in members)
+    return {**next((named[name] for name in names if name in named), {}), **content}
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Read a file and what it includes, as lm-eval does: its own keys go before.
+
+    Raises:
+        SettingsError: one of them is missing or no mapping in YAML.
+    """
+    try:
         state = path.stat()
-        yield _read(path, state.st_mtime_ns, state.st_size)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); correct the `include` that names it"
+        ) from error
+    own = dict(_mapping(path, state.st_mtime_ns, state.st_size))
+    included = own.pop("include", [])
+    base: dict[str, Any] = {}
+    for name in included if isinstance(included, list) else [included]:
+        if (path.parent / str(name)).resolve() == path.resolve():
+            raise SettingsError(f"{path}: includes itself; remove that")
+        base |= _content(path.parent / str(name))
+    return {**base, **own}
 
 
 @functools.cache
-def _read(path: Path, changed: int, size: int) -> tuple[str, TaskFile]:
-    """Read a task file; ``changed`` and ``size`` tell one state of it from another."""
+def _mapping(path: Path, changed: int, size: int) -> Mapping[str, Any]:
+    """Read a YAML file; ``changed`` and ``size`` tell one state of it from another."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: broken YAML ({' '.join(str(error).split())}); correct the file") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: needs task, output_type and metric_list, as the files beside it have")
+    return content
+
+
+def _task_file(path: Path, content: Mapping[str, Any]) -> TaskFile:
+    try:
         output = "generate" if content["output_type"] == "generate_until" else "likelihood"
         metrics = _names(content["metric_list"], "metric")
         filters = _names(content.get("filter_list", [{"name": "none"}]), "name")
         loader = content.get("custom_dataset")
-        traits = bool(content.get("unsafe_code")), loader is not None, _READS.get(loader, "benchmark")
+        traits = bool(content.get("unsafe_code")), loader is not None, _READS.get(str(loader), "benchmark")
         generations = content.get("metadata", {}).get("generations")
-        file = TaskFile(path, output, metrics, filters, *traits, generations)  # type: ignore[arg-type]
-        return str(content["task"]), file
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: broken YAML ({' '.join(str(error).split())}); correct the file") from error
+        stops = output == "generate" and content.get("generation_kwargs", {}).get("until") != []
+        return TaskFile(path, output, metrics, filters, *traits, generations, stops)  # type: ignore[arg-type]
     except (KeyError, TypeError, AttributeError) as error:
         raise SettingsError(f"{path}: needs task, output_type and metric_list, as the files beside it have") from error
 

@@ -6,12 +6,14 @@ left out: good for a choice between settings, and to a factor of two or so for a
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dlm.errors import SettingsError
 from dlm.params import Cell, Plan
+from dlm.params.task_files import own_tasks
 from dlm.planning.gpus import GPU
 from dlm.planning.networks import Sizes, checkpoint_sizes
 from dlm.planning.passes import Work, likelihood_work, sampling_work
@@ -55,6 +57,9 @@ class Cost:
     """GiB at the peak."""
     assumed: str = ""
     """What the numbers rest on beyond the settings."""
+    at_most: bool = False
+    """Whether passes, tokens and hours are those of the longest answers that there can be, or of all that a budget
+    allows."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +93,11 @@ def table_cost(plan: Plan, table: str, gpu: GPU) -> TableCost:
             costs += _training(plan, name, gpu)
         except SettingsError as error:
             unknown.append(str(error))
-    for row in plan.entry("tables", table).rows:
-        for task in plan.entry("tables", table).tasks:
-            try:
-                costs += [_evaluation(plan, cell, gpu) for cell in plan.row_cells(row, task)]
-            except SettingsError as error:
-                unknown.append(str(error))
+    for cells, allowed in _together(plan, table):
+        try:
+            costs += _within(allowed, [_evaluation(plan, cell, gpu) for cell in cells])
+        except SettingsError as error:
+            unknown.append(str(error))
     return TableCost(
         table=table,
         jobs={step: len(names) for step, names in products.items() if names},
@@ -102,10 +106,48 @@ def table_cost(plan: Plan, table: str, gpu: GPU) -> TableCost:
     )
 
 
+def _together(plan: Plan, table: str) -> Iterator[tuple[list[Cell], tuple[int, int] | None]]:
+    """Yield the cells of a table that are reckoned together: those that a budget has them share, others one by one.
+
+    With them the forward passes that they may take, and the documents that are answered in any case.
+    """
+    sweep = plan.sweep_of(table)
+    if sweep is None or (budget := sweep.file.scale.budget) is None:
+        yield from (([cell], None) for cell in plan.asked_cells(table))
+        return
+    for bundle, cells in sweep.bundles.items():
+        passes, *_ = sweep.budget_of(bundle)
+        for task in dict.fromkeys(cell.task for cell in cells):
+            yield [cell for cell in cells if cell.task == task], (passes, budget.first)
+
+
+def _within(allowed: tuple[int, int] | None, costs: list[Cost]) -> list[Cost]:
+    """Return costs as far as a budget goes, each setting's share of it: which of them go on is not known before."""
+    if allowed is None:
+        return costs
+    passes, first = allowed
+    all_passes = sum(cost.passes for cost in costs)
+    most = max(passes, sum(cost.passes * min(1, first / cost.documents) for cost in costs))
+    share = min(1.0, most / all_passes) if all_passes else 1.0
+    note = "" if share == 1 else f"{100 * share:.0f} % of all documents' passes, for the budget"
+    return [
+        dataclasses.replace(
+            cost,
+            passes=share * cost.passes,
+            tokens=share * cost.tokens,
+            hours=share * cost.hours,
+            assumed="; ".join(filter(None, (cost.assumed, note))),
+            at_most=True,
+        )
+        for cost in costs
+    ]
+
+
 def _evaluation(plan: Plan, cell: Cell, gpu: GPU) -> Cost:
-    size, sizes = task_size(plan, cell.task), checkpoint_sizes(plan.params, cell.checkpoint)
-    execution = plan.params.execution
+    size, sizes = task_size(plan, cell), checkpoint_sizes(plan.params, cell.checkpoint)
+    execution = cell.execution or plan.params.execution
     work, assumed = _work(plan, cell, size)
+    stops = _stops(plan, cell)
     batch = execution.batch_size
     width = _BYTES[execution.dtype]
     operations = work.columns_per_pass * (2 * sizes.body + 4 * sizes.layers * sizes.hidden * work.keys)
@@ -122,8 +164,17 @@ def _evaluation(plan: Plan, cell: Cell, gpu: GPU) -> Cost:
         tokens=size.documents * work.columns,
         hours=size.documents * seconds / 3600,
         memory=_sampling_memory(sizes, cell, work, batch, width),
-        assumed=assumed,
+        assumed="; ".join(filter(None, (assumed, "stop texts end answers sooner" if stops else ""))),
+        at_most=stops,
     )
+
+
+def _stops(plan: Plan, cell: Cell) -> bool:
+    """Return whether stop texts of its task may end a cell's answers; lm-eval's own tasks are not read, and may."""
+    if cell.sampler is None:
+        return False
+    file = own_tasks(plan.layout.root).get(cell.task_settings.lm_eval)
+    return file is None or file.stops
 
 
 def _work(plan: Plan, cell: Cell, size: TaskSize) -> tuple[Work, str]:
@@ -199,13 +250,13 @@ def _training_memory(sizes: Sizes, recipe: Recipe, tokens: int) -> float:
     return (weights + tokens * sizes.hidden * per_token + 2**29) / _GIB
 
 
-def task_size(plan: Plan, name: str) -> TaskSize:
-    """Return how much a task asks, with the documents that are scored.
+def task_size(plan: Plan, cell: Cell) -> TaskSize:
+    """Return how much a cell's task asks, with the documents that are scored.
 
     Raises:
         SettingsError: the params do not say.
     """
-    sizes, task = plan.params.planning.tasks, plan.params.tasks[name]
+    sizes, task, name = plan.params.planning.tasks, cell.task_settings, cell.task
     if name not in sizes:
         raise SettingsError(f"the size of task '{name}' is not known; write it under planning.tasks")
     size = sizes[name]

@@ -305,7 +305,10 @@ class Sampler:
             proposed_BS = torch.zeros_like(window.index_BS).masked_scatter_(open_BS, token_N)
             state.commit(window, commit_BS & open_BS, proposed_BS)
             if self.record_order:
-                state.confidence_BL[window.places(open_BS)] = probability_score(logits_NV, token_N, where)
+                now_BS = commit_BS & open_BS
+                now_N = now_BS[open_BS]
+                where = self._where(state, window, rule, step, now_BS)
+                state.confidence_BL[window.places(now_BS)] = probability_score(logits_NV[now_N], token_N[now_N], where)
             state.passes_B += open_BS.any(dim=1)
         if taken_back_BS is not None:
             state.reopen(window, taken_back_BS, self.model.mask_token_id)

@@ -48,6 +48,7 @@ from dlm.settings.selecting import (
     Selector,
     ThresholdSelector,
 )
+from dlm.settings.sweep import Budget, Factor, LatinHypercube, Sobol, Sweep, SweepScale
 
 __all__ = [
     "BD3LM",
@@ -59,6 +60,7 @@ __all__ = [
     "Architecture",
     "Autoregressive",
     "Benchmark",
+    "Budget",
     "CheckpointSettings",
     "CodeLines",
     "ConvertedCheckpoint",
@@ -71,6 +73,7 @@ __all__ = [
     "EvenSelector",
     "ExactLikelihood",
     "ExecutionSettings",
+    "Factor",
     "FactorSelector",
     "FixedTestSet",
     "FloorSelector",
@@ -85,6 +88,7 @@ __all__ = [
     "HubCheckpoint",
     "HubDataset",
     "LLaDAMasks",
+    "LatinHypercube",
     "LikelihoodSettings",
     "LoRA",
     "Muon",
@@ -102,8 +106,11 @@ __all__ = [
     "ScheduleSelector",
     "Scratch",
     "Selector",
+    "Sobol",
     "StratifiedMasks",
     "Sudoku",
+    "Sweep",
+    "SweepScale",
     "Table",
     "TableRow",
     "Task",

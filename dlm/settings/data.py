@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -274,10 +275,17 @@ class Benchmark:
     """Branch, tag or commit; the commit that it resolves to is recorded in the manifest."""
     files: tuple[str, ...] = ()
     """Patterns of the files to fetch, such as `main/*` (`*` stands for any text, `/` included); none: all of them."""
+    nltk_data: tuple[str, ...] = ()
+    """Packages of NLTK's data that the task's code looks for, such as `tokenizers/punkt_tab`."""
+    nltk_revision: str = "gh-pages"
+    """Branch, tag or commit of NLTK's repository of data that they are taken from."""
 
     def __post_init__(self) -> None:
         if self.repository.count("/") != 1:
             raise SettingsError(f"repository must read 'organisation/name', got '{self.repository}'")
+        for package in self.nltk_data:
+            if not re.fullmatch(r"[a-z_]+/\w+", package):
+                raise SettingsError(f"nltk_data must read 'kind/name', such as tokenizers/punkt_tab, got '{package}'")
 
 
 @dataclass(frozen=True, kw_only=True)

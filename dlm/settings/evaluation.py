@@ -12,6 +12,8 @@ from dlm.settings.checks import at_least, between
 from dlm.settings.metrics import check_chance
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+PROMPT = "{prompt}"
+"""What stands for the question in a template."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,9 @@ class Task:
     """Name of the prepared test set under `data`; None: lm-eval fetches its own."""
     num_fewshot: int = 0
     """Solved examples in the prompt (>= 0)."""
+    template: str | None = None
+    """Text around the question of every document and solved example, which stands in it as `{prompt}`, such as
+    `Question: {prompt}`; None: the question as the task asks it."""
     limit: int | None = None
     """Score the first so many documents; None: all."""
     seeds: int = 1
@@ -57,6 +62,8 @@ class Task:
         between("seeds", self.seeds, 1, 100)
         between("chance", self.chance, 0, 1)
         check_chance(self.metric, self.chance)
+        if self.template is not None and self.template.count(PROMPT) != 1:
+            raise SettingsError(f"template must hold {PROMPT} once, where the question stands, got '{self.template}'")
         if self.limit is not None:
             at_least("limit", self.limit, 1)
 
@@ -145,7 +152,8 @@ class Table:
     beside: tuple[str, ...] = ()
     """Names of models in the published figures that the rendering shows below the rows, not computed."""
     differs: tuple[Difference, ...] = ()
-    """Settings that are known not to be the published ones; the verdicts of what they concern name them."""
+    """Settings that are known not to be the published ones, beside those in which the paper scale's rows differ; the
+    verdicts of what they concern name them."""
 
     def __post_init__(self) -> None:
         if not self.tasks:

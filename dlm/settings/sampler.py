@@ -131,8 +131,8 @@ class ExecutionSettings:
     threads: int = 1
     """Threads of torch per process (1 to 256). The count changes the bits of the result."""
     record_order: bool = False
-    """Whether the record of a sampled answer holds, of each token, the forward pass that committed it and the model's
-    probability of it then; changes no answer. Autoregressive models have no order to record."""
+    """Whether the record of a sampled answer holds its tokens and, of each, the forward pass that committed it and the
+    model's probability of it then; changes no answer. Autoregressive models have no order to record."""
     bundle: int | None = None
     """Cells (a task at a setting) in a sampling job (>= 1), which loads the weights once; null: all of a table."""
 

@@ -19,11 +19,19 @@ from dlm.files import write_json, write_jsonl, write_manifest
 
 SAMPLER = {"canvas": {"kind": "full", "max_new_tokens": 16}, "selector": {"kind": "even", "steps": 8}}
 EXECUTION = {"device": "cpu", "batch_size": 16, "versions": {"torch": "2.13.0"}}
+DATA = {"words": "d"}
 CODE = {"version": "0.1.0", "commit": "b" * 40, "edited": []}
 
 
 def add(
-    root: Path, model: str, count: int, *, sampler: Any = SAMPLER, execution: Any = EXECUTION, **changes: Any
+    root: Path,
+    model: str,
+    count: int,
+    *,
+    sampler: Any = SAMPLER,
+    execution: Any = EXECUTION,
+    data: Any = DATA,
+    **changes: Any,
 ) -> None:
     """Write responses and scores of one cell."""
     found = cell("words", right(count, 100), bundle="1", how=["h"], chat=True, response_prefix="")
@@ -31,12 +39,13 @@ def add(
     folder = root / "results" / "tiny" / "responses" / model / "1"
     write_jsonl(folder / "records.jsonl", [{"kind": "generate"}])
     asked = {key: found[key] for key in ("task", "setting", "chat", "response_prefix")}
-    settings = [{**asked, "sampler": sampler, "task_settings": {"title": "Words", "num_fewshot": 0}}]
+    told = {"sampler": sampler, "dataset": "words", "task_settings": {"title": "Words", "num_fewshot": 0}}
+    settings = [{**asked, **told}]
     write_manifest(
         folder,
         kind="responses",
         name=model,
-        made_from={"parents": {model: "k", "words": "d"}, "settings": settings, "code": CODE},
+        made_from={"parents": {model: "k", **data}, "settings": settings, "code": CODE},
     )
     scores = {
         "format": "dlm-scores/1", "model": model, "scale": "tiny", "code": CODE, "executions": {"h": execution},
@@ -78,7 +87,23 @@ def test_the_same_documents_are_compared_one_by_one(tmp_path: Path) -> None:
     assert found.paired is not None and found.difference == pytest.approx(-0.1)
     error = (0.1 * 0.9 / 99) ** 0.5  # of a hundred differences, ten of which are -1
     assert found.paired.stderr == pytest.approx(error)
-    assert found.p_value == pytest.approx(2 * norm.sf(0.1 / error))
+    assert found.p_value == pytest.approx(2 * 0.5**10)
+
+
+def test_the_test_sets_of_other_cells_of_the_bundle_are_no_difference(tmp_path: Path) -> None:
+    add(tmp_path, "one", 60)
+    add(tmp_path, "other", 50, data={"sudoku": "zz", "words": "d"})
+    assert differing(tmp_path) == {"model": ("one", "other")}
+    found = compare(find_result(tmp_path, "tiny", "one/words"), find_result(tmp_path, "tiny", "other/words"))
+    assert found.paired is not None
+
+
+def test_another_content_of_the_own_test_set_is_one(tmp_path: Path) -> None:
+    add(tmp_path, "one", 60)
+    add(tmp_path, "other", 50, data={"words": "e"})
+    assert differing(tmp_path)["digest of data"] == ("d", "e")
+    found = compare(find_result(tmp_path, "tiny", "one/words"), find_result(tmp_path, "tiny", "other/words"))
+    assert found.paired is None
 
 
 def test_other_documents_are_compared_as_two_samples(tmp_path: Path) -> None:
@@ -119,7 +144,7 @@ def test_the_verb(tmp_path: Path, repository: Path) -> None:
     add(tmp_path, "other", 50)
     command = [sys.executable, "-m", "dlm", "compare", "one/words", "other/words"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
-    assert "difference: -10.00 ± 3.02 percentage points on the same documents, p = 0.00091" in done.stdout
+    assert "difference: -10.00 ± 3.02 percentage points on the same documents, p = 0.00195" in done.stdout
     assert "│ model" in done.stdout and "selector" not in done.stdout
 
 

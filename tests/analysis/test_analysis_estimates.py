@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from dlm.analysis.estimates import estimate, paired_gain
@@ -154,6 +155,42 @@ def test_pairing_cancels_what_makes_documents_hard():
     assert estimate(after, [1] * 100).low < estimate(before, [1] * 100).high  # apart, the two would not say so
 
 
+@pytest.mark.parametrize(
+    ("won", "lost", "n"),
+    [(2, 0, 2), (5, 0, 5), (5, 0, 1000), (6, 0, 6), (4, 0, 20), (9, 2, 256), (12, 2, 256), (0, 0, 9)],
+)
+def test_right_or_wrong_answers_are_tested_by_mcnemars_exact_test(won: int, lost: int, n: int):
+    before, after = [0] * won + [1] * (n - won), [1] * won + [0] * lost + [1] * (n - won - lost)
+    gain = paired_gain((before, [1] * n), (after, [1] * n))
+    exact = mcnemar([[0, won], [lost, n - won - lost]], exact=True).pvalue
+    assert gain.p_value == pytest.approx(exact)
+    assert gain.beyond_noise == (exact < 0.05) == ((won, lost) in {(6, 0), (12, 2)})
+
+
+def test_a_few_documents_that_change_alike_prove_nothing():
+    # Grids of 4 and 6 cells, every one of them solved by the second model alone.
+    few, many = ([4, 6] * pairs for pairs in (1, 5))
+    for weights, beyond in ((few, False), (many, True)):
+        gain = paired_gain(([0] * len(weights), weights), (weights, weights))
+        assert gain.stderr == pytest.approx(0, abs=1e-12) and gain.beyond_noise == beyond
+    a, b, c, d = 1.0, 1.0, 1.0, -1.0  # two won of equal weight, then one wholly won and one wholly lost
+    statistic = stats.ttest_1samp([a, b, c, d], 0)
+    assert paired_gain(([0, 0], [4, 4]), ([4, 4], [4, 4])).p_value == pytest.approx(statistic.pvalue)
+
+
+@pytest.mark.parametrize("n", [5, 40])
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_models_that_are_alike_are_seldom_told_apart(share: float, n: int):
+    rng = np.random.default_rng(7)
+    told_apart = 0
+    for _ in range(300):
+        w = rng.integers(3, 9, n)
+        hard = rng.beta(2 * share, 2 * (1 - share), n)
+        sides = [(rng.binomial(w, hard).tolist(), w.tolist()) for _ in range(2)]
+        told_apart += paired_gain(*sides).beyond_noise
+    assert told_apart <= 0.05 * 300
+
+
 def test_weighted_paired_gain_by_hand():
     # 0/4 → 4/4 and 2/2 → 2/2: 1/3 → 1; before: -4/3, 4/3 over 6; after: 0, 0; se² = 2 · 2 · (4/3)² / 36.
     gain = paired_gain(([0, 2], [4, 2]), ([4, 2], [4, 2]))
@@ -163,8 +200,9 @@ def test_weighted_paired_gain_by_hand():
 
 def test_no_gain_and_a_single_document_are_never_beyond_noise():
     assert not paired_gain(([0, 0], [1, 1]), ([0, 0], [1, 1])).beyond_noise
-    single = paired_gain(([0], [1]), ([1], [1]))
-    assert single.stderr is None and not single.beyond_noise
+    for weight in (1, 4):
+        single = paired_gain(([0], [weight]), ([weight], [weight]))
+        assert single.stderr is None and not single.beyond_noise and single.p_value > 0.5
 
 
 def test_pairing_other_documents_is_refused():

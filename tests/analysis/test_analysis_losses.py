@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from analysis_examples import TASKS, cell, right, scores
+from scipy import stats
 
 from dlm.analysis import Published, build_table, estimate, paired_gain
 from dlm.analysis.cells import read_cells
@@ -75,6 +76,17 @@ def test_a_paired_difference_is_that_of_logarithms():
     values = [estimate(each, lengths, WORDS).value for each in (nats, better)]
     assert gain.value == pytest.approx(math.log(values[1] / values[0])) and gain.value < 0
     assert gain.beyond_noise and gain.stderr < estimate(nats, lengths, WORDS).rate_stderr / 3
+
+
+def test_a_difference_of_losses_is_tested_by_students_test_or_its_sign():
+    lengths = [10.0] * 4
+    gain = paired_gain(([20.0] * 4, lengths), ([18.0, 17.0, 19.0, 18.5], lengths), WORDS)
+    assert gain.p_value == pytest.approx(stats.ttest_1samp([-2.0, -3.0, -1.0, -1.5], 0).pvalue)
+    for n, beyond in ((2, False), (6, True)):
+        alike = paired_gain(([20.0] * n, [10.0] * n), ([19.0] * n, [10.0] * n), WORDS)
+        assert alike.p_value == pytest.approx(2 * 0.5**n) and alike.beyond_noise == beyond
+    same, single = ([20.0, 30.0], [10.0, 9.0]), ([20.0], [10.0])
+    assert paired_gain(same, same, WORDS).p_value == 1.0 and paired_gain(single, single, WORDS).p_value is None
 
 
 def test_verdicts_compare_logarithms():

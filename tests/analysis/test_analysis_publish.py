@@ -9,7 +9,7 @@ import pytest
 from dlm.analysis.publish import drop_stale, is_current, publish
 from dlm.errors import DataError
 
-NAMES = {"t.csv", "t.md", "t.speed.csv", "t.lineage.json"}
+NAMES = {"t.csv", "t.md", "t.speed.csv", "t.metrics.json", "t.lineage.json"}
 
 
 def make(folder: Path, text: str) -> Path:

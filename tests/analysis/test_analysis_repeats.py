@@ -11,7 +11,8 @@ import pytest
 from analysis_examples import SETTINGS, TASKS, cell, pair_scores, pair_table, right
 
 from dlm.analysis import build_table
-from dlm.analysis.render import COLUMNS, csv_text, lineage, markdown
+from dlm.analysis.render import ANSWER_COLUMNS, COLUMNS, csv_text, lineage, markdown
+from dlm.analysis.repeats import mean_cell
 from dlm.analysis.tables import Asked
 from dlm.errors import DataError
 
@@ -36,7 +37,7 @@ def table(*counts: int, **changes: Any) -> Any:
 def test_a_cell_is_the_mean_and_says_how_far_the_seeds_lie_apart():
     result = table(70, 58)
     rows = list(csv.DictReader(csv_text(result).splitlines()))
-    assert tuple(rows[0]) == (*COLUMNS, "seeds", "seed_sd")
+    assert tuple(rows[0]) == (*COLUMNS, *ANSWER_COLUMNS, "seeds", "seed_sd")
     assert [(row["seeds"], row["seed_sd"]) for row in rows if row["model"] == "base"] == [("1", "")] * 3
     words = rows[3]
     assert (words["value"], words["setting"], words["seeds"]) == ("0.640000", "blocks", "3")
@@ -66,12 +67,30 @@ def test_the_lineage_lists_the_seeds():
     ]
 
 
+def test_how_answers_look_is_the_mean_over_the_seeds():
+    result = table(70, 58)
+    shares = [(0.25, 0.5, 10.0), (0.0, 0.5, 11.0), (0.125, 0.125, 15.0)]
+    looks = [dict(zip(ANSWER_COLUMNS, each, strict=True)) for each in shares]
+    looks[0]["order_tau"] = 0.5  # which the others do not say, so nobody can say it of the mean
+    cells = [
+        replace(cell, extra={**cell.extra, **look}) for cell, look in zip(result.results[3].cells, looks, strict=True)
+    ]
+    line = replace(result.results[3], cell=mean_cell(cells), cells=tuple(cells))
+    result = replace(result, results=(*result.results[:3], line))
+    base, *_, words = csv.DictReader(csv_text(result).splitlines())
+    assert [words[name] for name in ANSWER_COLUMNS] == ["0.125000", "0.375000", "12.000000"]
+    assert [base[name] for name in ANSWER_COLUMNS] == ["", "", ""]
+    row = lineage(result, code={})["rows"][3]
+    assert (row["mean_tokens"], "order_tau" in row) == (12.0, False)
+    assert [seed["truncated_share"] for seed in row["seeds"]] == [0.5, 0.5, 0.125]
+
+
 def test_a_table_without_seeds_has_its_columns():
     result = build_table(
         "t", pair_table(), TASKS, "tiny", {model: [each] for model, each in pair_scores().items()},
         lambda row, task: Asked(SETTINGS[task]),
     )  # fmt: skip
-    assert csv_text(result).splitlines()[0] == ",".join(COLUMNS)
+    assert csv_text(result).splitlines()[0] == ",".join(COLUMNS + ANSWER_COLUMNS)
 
 
 def test_seeds_that_answered_other_documents_are_refused():

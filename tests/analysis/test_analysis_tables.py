@@ -16,7 +16,7 @@ from analysis_examples import SETTINGS, TASKS, asked, cell, pair_scores, pair_ta
 from dlm.analysis import Published, build_table, write_files
 from dlm.analysis.command import write_table
 from dlm.analysis.published import Figure
-from dlm.analysis.render import COLUMNS, csv_text, lineage, markdown
+from dlm.analysis.render import ANSWER_COLUMNS, COLUMNS, csv_text, lineage, markdown, metrics
 from dlm.analysis.tables import Asked
 from dlm.errors import DataError, SettingsError
 from dlm.files import write_json, write_text
@@ -74,7 +74,7 @@ def test_golden_rendering(name: str, published: Published):
 
 def test_columns_and_numbers_by_eye():
     rows = lines(csv_text(build()))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == COLUMNS + ANSWER_COLUMNS
     words = rows[3]
     assert (words["table"], words["scale"], words["model"], words["task"]) == ("table1", "tiny", "base-sft", "words")
     assert (words["value"], words["n"], words["metric"], words["setting"]) == (
@@ -85,6 +85,13 @@ def test_columns_and_numbers_by_eye():
     )
     assert words["published"] == words["published_source"] == words["delta"] == ""
     assert rows[4]["value"] == "0.375000"
+
+
+def test_how_answers_look_stands_behind_the_columns():
+    found = pair_scores()
+    found["base"]["cells"][0] |= {"empty_share": 0.02, "truncated_share": 1.0, "mean_tokens": 12.5}
+    first, *rest = csv_text(build(found=found)).splitlines()[1:]
+    assert first.endswith(",not published,0.020000,1.000000,12.500000") and all(row.endswith(",,,") for row in rest)
 
 
 def test_rows_in_the_tables_order_whatever_the_scores_order():
@@ -194,7 +201,9 @@ def test_gains_are_paired_and_marked():
     assert words.value == pytest.approx(0.54) and words.stderr == pytest.approx((0.54 * 0.46 / 99) ** 0.5)
     assert words.beyond_noise and sudoku.beyond_noise
     assert choice.value == pytest.approx(-0.02) and not choice.beyond_noise
-    assert [gain["beyond_two_standard_errors"] for gain in lineage(result, code=CODE)["gains"]] == [True, True, False]
+    told = lineage(result, code=CODE)["gains"]
+    assert [gain["beyond_noise"] for gain in told] == [True, True, False]
+    assert told[2]["p_value"] == 0.5 and "-2.0 ± 1.4 |" in markdown(result), "two lost, none won: nothing is proved"
 
 
 def test_two_finetunings_of_one_model_each_pair_with_it():
@@ -273,11 +282,25 @@ def test_published_models_beside_are_shown_and_not_computed(published: Published
 def test_written_files_are_the_same_bytes_and_name_no_place(tmp_path: Path):
     first = write_files(build(), tmp_path / "one", code=CODE)
     second = write_files(build(), tmp_path / "two", code=CODE)
-    assert [path.name for path in first] == ["table1.csv", "table1.md", "table1.speed.csv", "table1.lineage.json"]
+    names = [f"table1{suffix}" for suffix in (".csv", ".md", ".speed.csv", ".metrics.json", ".lineage.json")]
+    assert [path.name for path in first] == names
     for one, two in zip(first, second, strict=True):
         assert one.read_bytes() == two.read_bytes()
         assert str(tmp_path) not in one.read_text() and "\r" not in one.read_text()
     assert {path.name for path in (tmp_path / "one").iterdir()} == {path.name for path in first}
+
+
+def test_metrics_are_the_figures_of_the_csv(published: Published):
+    table = pair_table(published=True)
+    plain = replace(table.rows[1], label="without its chat template", stage="variant")
+    result = build(replace(table, rows=(*table.rows, plain)), published=published)
+    found = metrics(result)
+    assert set(found) == {"base", "base-sft"}
+    assert found["base-sft"]["words"]["blocks"] == {"value": 0.64, "stderr": 0.048242}
+    assert found["base-sft"]["words"]["blocks, without its chat template"]["value"] == 0.64, "no row is lost"
+    rows = lines(csv_text(result))
+    told = [numbers for tasks in found.values() for settings in tasks.values() for numbers in settings.values()]
+    assert sorted(f"{each['value']:.6f}" for each in told) == sorted(row["value"] for row in rows)
 
 
 def test_lineage_says_where_each_row_came_from(published: Published):

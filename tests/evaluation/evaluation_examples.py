@@ -84,6 +84,7 @@ class ExampleCell:
     likelihood: LikelihoodSettings | None = None
     seed: int = 0
     dataset: str | None = None
+    execution: ExecutionSettings | None = None
 
 
 def cell(name: str, **changes: Any) -> Any:

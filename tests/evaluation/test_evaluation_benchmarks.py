@@ -16,8 +16,9 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._index import Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 from mirror import prepared, serving
+from namespaces import isolation_or_skip
 from test_evaluation_programs import GOLDEN as HUMANEVAL_PROMPTS
-from test_evaluation_programs import asked_here, save_benchmark
+from test_evaluation_programs import asked_here, save_benchmark, save_configurations
 
 from dlm.data import FILES
 from dlm.errors import SetupError
@@ -27,7 +28,6 @@ from dlm.evaluation.stock import literal, minerva_shots
 from dlm.files import digest
 from dlm.params import load_params
 from dlm.params.task_files import FOLDER
-from dlm.sandbox import require_isolation
 from dlm.settings import Benchmark, SandboxSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,8 +47,10 @@ def repositories(manager: TaskManager, name: str) -> Iterator[str]:
     if isinstance(content.get("task"), list):
         for member in content["task"]:
             found = member if isinstance(member, str) else member.get("task") or member.get("group")
-            if isinstance(found, str):
+            if found in manager.task_index:
                 yield from repositories(manager, found)
+            else:  # a member that the group itself describes
+                yield content["dataset_path"]
     elif entry.kind is Kind.TAG:
         for member in entry.tags:
             yield from repositories(manager, member)
@@ -63,6 +65,13 @@ def test_every_task_of_the_paper_reads_prepared_data_of_the_repository_that_it_n
     data = PAPER.data[task.dataset]
     if isinstance(data, Benchmark):
         assert set(repositories(manager, task.lm_eval)) <= {data.repository}
+
+
+@pytest.mark.parametrize("name", PAPER.tasks)
+def test_a_task_that_takes_no_shots_is_asked_for_none(manager, name):
+    entry = manager.task_index[PAPER.tasks[name].lm_eval]
+    content = load_yaml(entry.yaml_path, resolve_func=False)
+    assert not (content.get("num_fewshot") == 0 and PAPER.tasks[name].num_fewshot)
 
 
 def test_all_benchmarks_of_the_paper_are_there():
@@ -135,10 +144,7 @@ def test_prompts_of_humaneval(data, name):
 
 def test_the_reference_solutions_of_humaneval_pass(data):
     limits = SandboxSettings()
-    try:
-        require_isolation(limits)
-    except SetupError as error:
-        pytest.skip(str(error))
+    isolation_or_skip(limits)
     known = {row["prompt"]: row["canonical_solution"] for row in rows(data, "humaneval", "*/test-*")}
     with programs_allowed(limits):
         outcome = evaluate(
@@ -163,6 +169,7 @@ HELLASWAG = {
     "endings": ["fills  it.", "[step] leaves.", "sings.", "sleeps."],
     "label": "1",
 }
+SUBJECTS = [str(one["task"]) for one in load_yaml(FOLDER / "dlm_mmlu_generative.yaml")["task"]]
 MMLU = {"question": " What is 2 + 2? ", "subject": "sums", "choices": ["3", "4", "5", "6"], "answer": 1}
 
 
@@ -172,6 +179,10 @@ def choices(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("letters")
     save_benchmark(folder / "hellaswag", "default", train=[HELLASWAG], validation=[HELLASWAG], test=[HELLASWAG])
     save_benchmark(folder / "mmlu", "all", test=[MMLU], dev=[MMLU], validation=[MMLU])
+    subjects = {name: [{**MMLU, "subject": name, "question": f"{name}?"}] for name in SUBJECTS}
+    sizes = {SUBJECTS[-1]: 3}
+    splits = {name: {"test": rows * sizes.get(name, 1), "dev": rows * 5} for name, rows in subjects.items()}
+    save_configurations(folder / "mmlu_subjects", splits)
     problem = {"problem": "How much is 1 + 1?", "level": "1", "type": "Algebra", "solution": "It is $\\boxed{2}$."}
     save_benchmark(folder / "math", "algebra", train=[problem], test=[problem])
     return folder
@@ -197,11 +208,16 @@ def test_the_letter_forms_context_is_the_likelihood_forms():
     assert (ours["context"], ours["endings"]) == (stock["query"], stock["choices"])
 
 
-def test_mmlu_asks_for_a_letter(choices):
-    one = task("dlm_mmlu_generative", "mmlu", filter="letter")
-    assert asked_here(choices, one)[0][0] == "What is 2 + 2?\nA. 3\nB. 4\nC. 5\nD. 6\nAnswer:"
-    for answer, value in ((" B", 1.0), ("B. 4", 1.0), ("b", 0.0), ("4 B", 0.0), ("A", 0.0)):
-        assert evaluate(choices, one, CannedLM(lambda _, answer=answer: answer))[2].value == value
+def test_mmlu_asks_for_a_letter_with_shots_of_the_subject(choices):
+    """The last subject has three questions, the others one."""
+    question = "{0}?\nA. 3\nB. 4\nC. 5\nD. 6\nAnswer:"
+    said = dict(zip([SUBJECTS[-1], *SUBJECTS], (" B", "B. 4", "B", "b", "4 B"), strict=False))
+    lm = CannedLM(lambda prompt: said.get(prompt.partition("?")[0], "A"))
+    one = task("dlm_mmlu_generative", "mmlu_subjects", filter="letter", num_fewshot=4)
+    outcome = evaluate(choices, one, lm)[2]
+    prompts = {(f"{question} B\n\n" * 4 + question).format(name) for name in SUBJECTS}
+    assert {request.prompt for request in lm.asked} == prompts
+    assert outcome.value == pytest.approx((3 + 1 + 1) / (3 + 56))
 
 
 def test_mmlu_of_llada_names_the_subject(choices):

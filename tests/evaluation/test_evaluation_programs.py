@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from canned import CannedLM, evaluate
 from evaluation_examples import EXECUTION, TASKS, cell, save_checkpoint, save_documents
+from namespaces import isolation_or_skip
 
 from dlm.data import FILES
 from dlm.data.mixtures import problem_documents
-from dlm.errors import SettingsError, SetupError
+from dlm.errors import SettingsError
 from dlm.evaluation import sample_cells, score_cells
 from dlm.evaluation.code import between_marks, first_block, reachable, until_fence
 from dlm.evaluation.harness import load_tasks, run
 from dlm.evaluation.outcomes import read_outcome
 from dlm.evaluation.programs import programs_allowed
 from dlm.files import write_manifest
-from dlm.sandbox import require_isolation
 from dlm.settings import GeneratedProblems, ProblemSettings, SandboxSettings
 
 LIMITS = SandboxSettings(seconds=2, memory=256)
@@ -49,14 +49,21 @@ MBPP = [
 
 def save_benchmark(folder: Path, configuration: str, **splits: list[dict[str, Any]]) -> None:
     """Save a prepared benchmark of one configuration."""
+    save_configurations(folder, {configuration: splits})
+
+
+def save_configurations(folder: Path, configurations: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
+    """Save a prepared benchmark: rows by configuration and split."""
     import pandas
 
-    card = "".join(f"  - {{split: {split}, path: {configuration}/{split}.parquet}}\n" for split in splits)
-    (folder / FILES / configuration).mkdir(parents=True)
-    readme = f"---\nconfigs:\n- config_name: {configuration}\n  data_files:\n{card}---\n"
-    (folder / FILES / "README.md").write_text(readme)
-    for split, rows in splits.items():
-        pandas.DataFrame(rows).to_parquet(folder / FILES / configuration / f"{split}.parquet")
+    readme = "---\nconfigs:\n"
+    for name, splits in configurations.items():
+        (folder / FILES / name).mkdir(parents=True)
+        card = "".join(f"  - {{split: {split}, path: {name}/{split}.parquet}}\n" for split in splits)
+        readme += f"- config_name: {name}\n  data_files:\n{card}"
+        for split, rows in splits.items():
+            pandas.DataFrame(rows).to_parquet(folder / FILES / name / f"{split}.parquet")
+    (folder / FILES / "README.md").write_text(f"{readme}---\n")
     write_manifest(folder, kind="benchmark", name=folder.name, made_from={})
 
 
@@ -73,11 +80,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sandbox():
-    """Programs may run; skipped, with the reason, where they cannot be isolated."""
-    try:
-        require_isolation(LIMITS)
-    except SetupError as error:
-        pytest.skip(str(error))
+    """Programs may run; skipped, with the reason, where the kernel refuses namespaces."""
+    isolation_or_skip(LIMITS)
     with programs_allowed(LIMITS):
         yield
 

@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 import without_torch
-from evaluation_examples import DOCUMENTS, EXECUTION, TASKS, WARM, cell, save_checkpoint, save_documents
+from evaluation_examples import (
+    DOCUMENTS,
+    EXECUTION,
+    TASKS,
+    WARM,
+    byte_tokenizer,
+    cell,
+    save_checkpoint,
+    save_documents,
+)
 
 from dlm.errors import DataError, SettingsError
 from dlm.evaluation import sample_cells, score_cells
@@ -176,10 +185,14 @@ def test_records_hold_the_order_of_decoding_where_that_is_asked_for(sampled, pla
     plain = {record["what"]: record for record in sampled.lines()}
     for record in place.lines():
         steps, confidences = record.pop("steps", None), record.pop("confidences", None)
+        tokens = record.pop("token_ids", None)
         assert timeless(record) == timeless(plain[record["what"]]), "nothing else is changed"
         assert (steps is None) == (record["kind"] == "likelihood")
         if steps is not None:
-            assert len(steps) == len(confidences) == 8
+            assert len(steps) == len(confidences) == len(tokens) == 8
+            ends = (place for place, token in enumerate(tokens) if token in (0, 3))  # <|endoftext|>, <|im_end|>
+            text = byte_tokenizer().decode(tokens[: next(ends, 8)], skip_special_tokens=True)
+            assert record["response"].endswith(text)
             assert set(steps) == set(range(record["forward_passes"]))
             assert all(0 < confidence <= 1 for confidence in confidences)
     for found, without in zip(place.score()["cells"], sampled.score()["cells"], strict=True):
@@ -187,6 +200,21 @@ def test_records_hold_the_order_of_decoding_where_that_is_asked_for(sampled, pla
         assert -1 <= found.pop("order_tau", 0) <= 1
         assert timeless(found) == timeless(without)
         assert found.get("tokens_per_pass", 2.0) == (1.0 if found["setting"] == "warm" else 2.0)
+
+
+def test_an_order_that_only_some_answers_have_gives_no_tau(place):
+    """Records from before the order was asked for stay good, and no mean is made of the others alone."""
+    place.sample(execution=dataclasses.replace(EXECUTION, record_order=True))
+    lines = [json.loads(line) for line in place.records.read_text().splitlines()]
+    first = next(line for line in lines if line["kind"] == "generate")
+    for key in ("steps", "confidences", "token_ids"):
+        del first[key]
+    place.records.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    place.sample(execution=dataclasses.replace(EXECUTION, record_order=True))
+    assert len(place.records.read_text().splitlines()) == len(lines), "nothing is sampled anew"
+    sampled = [found for found in place.score()["cells"] if "tokens_per_pass" in found]
+    without = [(found["task"], found["setting"]) for found in sampled if "order_tau" not in found]
+    assert without == [(first["task"], first["setting"])] and len(sampled) > 1
 
 
 def test_analysis_reads_the_scores(sampled):
@@ -333,7 +361,7 @@ def test_a_bundle_is_copied_from_while_its_writer_has_it_open(done, asked):
 
 
 def test_what_may_not_be_used_is_sampled_again(done, asked):
-    done.sample_bundles({2: CELLS[:1]}, usable=lambda folder: folder != done.bundle(1))
+    done.sample_bundles({2: CELLS[:1]}, usable=lambda folder, execution: folder != done.bundle(1))
     assert asked == [3]
 
 

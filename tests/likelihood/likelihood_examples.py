@@ -30,7 +30,7 @@ KINDS: dict[str, Any] = {
 class CountingModel:
     """Logits from the visible tokens and their distances, row by row: exact in any batch. Counts its rows."""
 
-    mask_token_id, vocab_size = MASK, VOCABULARY
+    mask_token_id, vocab_size, max_positions = MASK, VOCABULARY, 1
     device = torch.device("cpu")
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 
 import pytest
 from likelihood_examples import MASK, CountingModel, Masked, exact, real_model, run
@@ -253,13 +254,27 @@ def test_log_probabilities_are_those_of_a_float64_softmax():
 
 def test_windows_cover_a_text_once_each_after_one_token():
     parts = windows(list(range(10, 20)), 1, positions=5)
-    assert parts == [
-        Answer((1,), (10, 11, 12, 13), part=0),
-        Answer((13,), (14, 15, 16, 17), part=1),
-        Answer((17,), (18, 19), part=2),
+    cut = [((1,), (10, 11, 12, 13)), ((13,), (14, 15, 16, 17)), ((17,), (18, 19))]
+    assert [(part.context, part.tokens) for part in parts] == cut
+    (one,) = windows([5, 6], 1, positions=64)
+    assert (one.context, one.tokens) == ((1,), (5, 6))
+    assert len({part.part for part in (*parts, one)}) == 4
+
+
+def test_errors_of_texts_add_up():
+    """Texts of one length after the same token: the error of their sum is that of independent estimates."""
+    texts = [
+        windows([first, second, 4, third, 0, 5], 1, 64)[0]
+        for first in (2, 3)
+        for second in range(6)
+        for third in range(3)
     ]
-    assert [token for part in parts for token in part.tokens] == list(range(10, 20))
-    assert windows([5, 6], 1, positions=64) == [Answer((1,), (5, 6))]
+    sums, told = [], []
+    for seed in range(60):
+        found = run(CountingModel(), texts, settings(8), seed=seed)
+        sums.append(sum(one.loglikelihood for one in found))
+        told.append(sum((one.stderr or 0) ** 2 for one in found))
+    assert 0.75 < statistics.stdev(sums) / statistics.fmean(told) ** 0.5 < 1.3
 
 
 def test_windows_that_begin_alike_have_maskings_of_their_own():

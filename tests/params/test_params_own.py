@@ -10,6 +10,7 @@ import pytest
 
 from dlm.errors import SettingsError
 from dlm.params import load_plan
+from dlm.params.task_files import files_beside, own_tasks
 
 TASK = """\
 task: capitals
@@ -99,3 +100,24 @@ def test_two_task_files_of_one_name_are_refused(project: Path) -> None:
     shutil.copy(project / "tasks" / "capitals.yaml", project / "tasks" / "other.yaml")
     with pytest.raises(SettingsError, match=r"the name 'capitals' is that of tasks/capitals\.yaml; choose"):
         load_plan("own")
+
+
+def test_tasks_may_include_others_and_be_grouped(project: Path) -> None:
+    body = TASK.partition("\n")[2]
+    for name, text in {
+        "_base_yaml": body,
+        "_same.yaml": body,
+        "rivers.yaml": "task: rivers\ninclude: _base_yaml\n",
+        "lakes.yaml": "include: _same.yaml\ntask: lakes\n",
+        "waters.yaml": "group: waters\ntask: [rivers, lakes]\n",
+    }.items():
+        (project / "tasks" / name).write_text(text)
+    tasks = own_tasks(project)
+    assert {"rivers", "lakes", "waters", "capitals"} <= set(tasks)
+    assert {name: tasks[name].metrics for name in ("rivers", "lakes", "waters")} == dict.fromkeys(
+        ("rivers", "lakes", "waters"), ("exact_match",)
+    )
+    assert project / "tasks" / "_base_yaml" in files_beside(tasks["rivers"])
+    (project / "tasks" / "rivers.yaml").write_text("task: rivers\ninclude: gone.yaml\n")
+    with pytest.raises(SettingsError, match=r"gone\.yaml: cannot be read .* correct the `include`"):
+        own_tasks(project)

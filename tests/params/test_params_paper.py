@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dlm.analysis.published import Figure, Joined, Published
 from dlm.params import Plan, load_plan
 from dlm.settings import SamplerSettings, TableRow
-from dlm.settings.evaluation import listed
 
 ROOT = Path(__file__).resolve().parents[2]
+STUDIES = dict(re.findall(r"^\| `(\w+)` \| `sensitivity_(\w+)`", (ROOT / "docs" / "paper.md").read_text(), re.M))
+"""Published tables that docs/paper.md says come out as a sweep's, and the sweep."""
 NOT_MADE = {("d1_best_length", "d1-LLaDA (s1K SFT then diffu-GRPO)"), ("coder", "open-dcoder-0.5B")}
 """Models of a published table that docs/paper.md says are not made."""
 
@@ -39,12 +41,8 @@ def joined(paper: Plan, published: Published) -> Iterator[tuple[str, TableRow, s
     for name, table in paper.params.tables.items():
         for row in table.rows:
             for task in table.tasks:
-                benchmark, tables = paper.params.tasks[task].benchmark, table.published_tables(row)
-                if row.published and benchmark and tables:
-                    metrics = listed(row.published_metric)
-                    found = published.join(
-                        tables, row.published, benchmark, metrics=metrics, source=row.published_source
-                    )
+                found = published.join_row(table, row, paper.params.tasks[task])
+                if found.figure or found.beside:
                     yield name, row, task, found
 
 
@@ -58,9 +56,20 @@ def test_every_published_figure_stands_beside_a_cell(paper: Plan, published: Pub
     beside: set[Figure] = set()
     for *_, found in joined(paper, published):
         beside |= {*found.beside, *([found.figure] if found.figure else [])}
-    wanted = {f for f in published.figures if f.table in told("Which table where")}
+    tables = told("Which table where") - set(STUDIES)
+    wanted = {f for f in published.figures if f.table in tables}
     assert {(f.table, f.model) for f in wanted - beside} == NOT_MADE
-    assert {f.table for f in beside} == told("Which table where")
+    assert {f.table for f in beside} == tables
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_published_figure_of_a_study_is_that_of_a_level(published: Published, name: str) -> None:
+    sweep = yaml.safe_load((ROOT / "params" / "sweeps" / f"{STUDIES[name]}.yaml").read_text())
+    assert sweep["published"] == name
+    named = {metric for factor in sweep["factors"].values() for metric in factor.get("published", {}).values()}
+    figures = {(f.model, f.metric) for f in published.figures if f.table == name}
+    assert {metric for _, metric in figures} == named
+    assert {model for model, _ in figures} == {row["published"] for row in sweep["scales"]["paper"]["rows"]}
 
 
 def test_the_authors_and_dllm_are_compared_with_their_own_figures(paper: Plan, published: Published) -> None:

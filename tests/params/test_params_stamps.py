@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dlm.errors import SettingsError
 from dlm.files import sha256_file, write_manifest
 from dlm.params import Plan, load_plan, stamped
 from dlm.params.stamps import STAMP_FORMAT, accept, plan_text, read_stamp, remembered, stamp_path
@@ -129,6 +130,8 @@ def test_the_same_content_with_another_lineage_is_remembered_as_read(plan: Plan)
 
 
 def test_the_plan_names_every_product_after_what_it_is_made_from(plan: Plan) -> None:
+    with pytest.raises(SettingsError, match=r"^sensitivity_figure5: DVC's stages are those of the params' tables"):
+        plan_text(plan, "sensitivity_figure5")
     content = json.loads(plan_text(plan, "table1"))
     assert list(content) == ["data", "checkpoints", "responses", "scores", "tables"]
     assert len(content["checkpoints"]) == 10 and len(content["data"]) == 9 and len(content["scores"]) == 8
@@ -149,7 +152,7 @@ def test_the_plan_names_the_content_of_what_no_step_makes(repository: Path, tmp_
 
 
 def test_answers_of_another_dtype_are_forgotten(plan: Plan) -> None:
-    """Of another size of bundle, they are kept: an answer does not depend on its company."""
+    """Of another size of bundle, they are kept: an answer does not depend on its company. Nor on its order's record."""
     forgotten: list[str] = []
 
     def sample(**execution: Any) -> None:
@@ -163,6 +166,7 @@ def test_answers_of_another_dtype_are_forgotten(plan: Plan) -> None:
     assert len(forgotten) == 1  # what was there before had no stamp
     sample()
     sample(bundle=7)
+    sample(record_order=not plan.params.execution.record_order)
     assert len(forgotten) == 1
     sample(dtype="bfloat16")
     sample(threads=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,25 @@ def test_a_table_of_the_paper_scale_is_told() -> None:
         text = CliRunner().invoke(cli, asked, catch_exceptions=False).stdout
     assert "llada_base at scale paper, on one A100-80GB" in text and "llada_mc32_cfg0.5" in text
     assert "not reckoned" not in text
+
+
+def test_a_budget_is_the_most_that_a_sweep_takes(tmp_path: Path) -> None:
+    """24 settings of 24 or 12 passes on 128 documents; the first 16 of them are answered whatever the budget says."""
+    for name in ("params", "data"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    path = tmp_path / "params" / "sweeps" / "template.yaml"
+    text = path.read_text()
+    sums = []
+    for budget in ("", "    budget: {forward_passes: 20000}\n", "    budget: {forward_passes: 100}\n"):
+        path.write_text(text.replace("    bundle: 24\n", budget))
+        cost = table_cost(load_plan("tiny", tmp_path), "sensitivity_template", find_gpu("H100"))
+        asked = [line for line in cost.costs if line.step == "sample"]
+        assert {line.at_most for line in asked} == {bool(budget)}
+        sums.append({task: sum(line.passes for line in asked if line.task == task) for task in ("countdown", "sudoku")})
+    whole, half, first = sums
+    assert whole["sudoku"] == 128 * (20 * 24 + 4 * 12)
+    assert half == {"countdown": pytest.approx(10000), "sudoku": pytest.approx(10000)}
+    assert first["sudoku"] == pytest.approx(whole["sudoku"] / 8)
 
 
 def test_an_unknown_size_is_named() -> None:
