@@ -42,8 +42,10 @@ class Interrupted(DlmError):
     exit_code = 75
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names the closest of ``known`` names to ``name``, or lists them all."""
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return a hint that names the closest of ``known`` names to ``name``, or lists them all, each after ``prefix``."""
     options = sorted(map(str, known))
     close = difflib.get_close_matches(str(name), options, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(options) or 'none'}"
+    if close:
+        return f"did you mean '{prefix}{close[0]}'?"
+    return f"known: {', '.join(prefix + option for option in options) or 'none'}"

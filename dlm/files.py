@@ -121,6 +121,18 @@ def held(path: str | Path, tell: Callable[[str], None]) -> Iterator[bool]:
         yield waited
 
 
+def is_held(path: str | Path) -> bool:
+    """Return whether somebody holds the lock file ``path`` (`held`); True as well where that cannot be told."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def _lock(stream: TextIO, tell: Callable[[str], None]) -> bool:
     """Lock an open file; return whether its holder had to be waited for."""
     try:

@@ -17,6 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 _log: TextIO | None = None
+# C0 but for line break and tab, DEL, and C1: the pictures that Unicode has of them, or the sign of what has none.
+_CONTROLS = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
+_CONTROLS |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 
 
 def log_to(stream: TextIO | None) -> None:
@@ -31,6 +34,11 @@ def say(text: str) -> None:
         if stream is not None:
             stream.write(text + "\n")
             stream.flush()
+
+
+def legible(text: str) -> str:
+    """Return text that a model wrote as a terminal may show it: control characters, which it would obey, as signs."""
+    return text.translate(_CONTROLS)
 
 
 @functools.cache

@@ -10,11 +10,17 @@ from pathlib import Path
 import click
 
 from dlm.cli.answering import infill
+from dlm.cli.chatting import chat
 from dlm.cli.harness import lm_eval
+from dlm.cli.inspecting import INSPECTING
 from dlm.cli.launching import launch
+from dlm.cli.pinning import pin
 from dlm.cli.publishing import publish
+from dlm.cli.reporting import REPORTING
+from dlm.cli.sensitivity import sensitivity
 from dlm.cli.verbs import VERBS
 from dlm.cli.verify import verify
+from dlm.cli.watching import watch
 from dlm.errors import DlmError
 
 _SECONDS_OF_THE_FIRST = 15.0
@@ -30,7 +36,7 @@ def cli() -> None:
     """
 
 
-for verb in (*VERBS, publish, infill, launch, lm_eval, verify):
+for verb in (*VERBS, *INSPECTING, *REPORTING, sensitivity, publish, pin, infill, watch, chat, launch, lm_eval, verify):
     cli.add_command(verb)
 
 

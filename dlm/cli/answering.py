@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 
 from dlm.errors import SettingsError
 from dlm.params.options import Options
-from dlm.progress import say, warn
+from dlm.progress import legible, say, warn
 from dlm.settings import ExecutionSettings, settable
 
 if TYPE_CHECKING:
@@ -23,11 +24,17 @@ BLANK = re.compile(r"\[MASK(?:\*(\d+))?\]")
 """A blank of one token, or of as many as the number says: `[MASK]`, `[MASK*8]`."""
 _LIKE_A_BLANK = re.compile(r"\[MASK[^\]]*\]")
 
-_OPTIONS = Options("--set")
+OPTIONS = Options("--set")
 
 
 def decoding_options(function: Any) -> Any:
-    """Add the options that choose a decoding method."""
+    """Add the options that choose a decoding method, and that which tells the order of decoding."""
+    when = "Also print which pass committed each token, and how sure the model was of it."
+    return method_options(click.option("--order", is_flag=True, help=when)(function))
+
+
+def method_options(function: Any) -> Any:
+    """Add the options that choose a decoding method and where it runs."""
     preset = click.option(
         "--preset", help="A published method instead of the checkpoint's own; a wrong name lists them all."
     )
@@ -36,13 +43,11 @@ def decoding_options(function: Any) -> Any:
         "JSON: --set 'guidance={\"scale\": 1.5}'."
     )
     change = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help=told)
-    when = "Also print which pass committed each token, and how sure the model was of it."
-    order = click.option("--order", is_flag=True, help=when)
     where = "auto (default: cuda where there is one), cpu, cuda or cuda:<number>."
     device = click.option("--device", default="auto", help=where)
     kinds = click.Choice(["float32", "bfloat16", "float16"])
     dtype = click.option("--dtype", type=kinds, default="float32", show_default=True, help="Type of the numbers.")
-    return preset(change(order(device(dtype(function)))))
+    return preset(change(device(dtype(function))))
 
 
 def answer(
@@ -59,13 +64,13 @@ def answer(
     """Return a checkpoint's answer to a chat of one message; ``order``: and when each token of it was committed."""
     if not prompt.strip():
         raise SettingsError("--prompt is empty; write what is to be answered")
-    read = _read(preset, changes)
+    read = read_changes(preset, changes)
     from dlm.sampling import Sampler
 
-    denoiser = _load(folder, device, dtype)
+    denoiser = load(folder, device, dtype)
     chat = [{"role": "user", "content": prompt}]
     text = denoiser.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    sampler = Sampler(denoiser, _chosen(denoiser, preset, read), seed=seed, record_order=order)
+    sampler = Sampler(denoiser, chosen(denoiser, preset, read), seed=seed, record_order=order)
     found = sampler.sample([text])[0]
     if not found.text:
         say("the answer is empty: the model ended it at once")
@@ -89,26 +94,31 @@ def infill(
     dtype: Any,
 ) -> None:
     """Fill the blanks of TEXT and print it: [MASK] is one token, [MASK*8] are eight."""
-    read = _read(preset, changes)
+    read = read_changes(preset, changes)
     if wrong := [blank for blank in _LIKE_A_BLANK.findall(text) if not BLANK.fullmatch(blank)]:
         raise SettingsError(f"TEXT holds {wrong[0]}, which is no blank; write [MASK] for a token, [MASK*8] for eight")
     if not any(int(number or 1) for number in BLANK.findall(text)):
         raise SettingsError("TEXT holds no blank; write [MASK] for a token, [MASK*8] for eight")
     from dlm.sampling import Sampler
 
-    denoiser = _load(model, device, dtype)
+    denoiser = load(model, device, dtype)
     tokens: list[int] = []
     for number, piece in enumerate(BLANK.split(text)):
         if number % 2 == 0:
             tokens += denoiser.tokenizer.encode(piece, add_special_tokens=False)
         if number % 2 == 1:
             tokens += [denoiser.mask_token_id] * int(piece or 1)
-    settings = _chosen(denoiser, preset, read)
+    settings = chosen(denoiser, preset, read)
     found = Sampler(denoiser, settings, seed=seed, record_order=order).infill([tokens])[0]
-    click.echo(found.text + (_order(denoiser, found, len(tokens)) if order else ""))
+    click.echo(displayed(found.text + (_order(denoiser, found, len(tokens)) if order else "")))
 
 
-def _load(folder: Path, device: str, dtype: Any) -> Any:
+def displayed(text: str) -> str:
+    """Return what a model wrote as it goes to the output: to a terminal, nothing that it would obey."""
+    return legible(text) if sys.stdout.isatty() else text
+
+
+def load(folder: Path, device: str, dtype: Any) -> Any:
     """Return a checkpoint on a device, with all threads that torch takes by itself."""
     execution = ExecutionSettings(device=device, dtype=dtype)
     import torch
@@ -135,17 +145,17 @@ def _order(denoiser: Any, sample: Sample, end: int) -> str:
     return "\n".join(["", "", *lines, f"{len(shown)} tokens{filler} in {sample.forward_passes} passes; {ranked}"])
 
 
-def _chosen(denoiser: Any, name: str | None, values: Mapping[str, Any]) -> Any:
+def chosen(denoiser: Any, name: str | None, values: Mapping[str, Any]) -> Any:
     """Return the settings of a preset, or the checkpoint's own, with their changes; warn where they do not fit it."""
     from dlm.sampling import default_settings, misfits
 
-    settings = _OPTIONS.decoding(name, values, default_settings(denoiser), denoiser.max_positions)
+    settings = OPTIONS.decoding(name, values, default_settings(denoiser), denoiser.max_positions)
     for line in misfits(denoiser.conventions, settings):
         warn(line)
     return settings
 
 
-def _read(name: str | None, changes: Sequence[str]) -> dict[str, Any]:
+def read_changes(name: str | None, changes: Sequence[str]) -> dict[str, Any]:
     """Return the changes by key; of a preset they are checked before the checkpoint is loaded.
 
     Raises:
@@ -156,11 +166,11 @@ def _read(name: str | None, changes: Sequence[str]) -> dict[str, Any]:
         key, given, value = change.partition("=")
         if not given:
             raise SettingsError(f"--set {change}: expected KEY=VALUE, as in max_new_tokens=64")
-        values[key] = _value(value)
-    return values if name is None else _OPTIONS.typed(values, settable(name))
+        values[key] = value_of(value)
+    return values if name is None else OPTIONS.typed(values, settable(name))
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """Return a number, true, false or a list as JSON has it, anything else as text."""
     try:
         return json.loads(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,11 +12,14 @@ from dlm.cli.common import remedy
 from dlm.errors import DataError, SettingsError, did_you_mean
 from dlm.params import Cell, Plan
 
+if TYPE_CHECKING:
+    from dlm.evaluation.halving import HalvingBudget
+
 _table_option = click.option("--table", metavar="TABLE", help="Only what this table asks of NAME; default: all tables.")
 _bundle_option = click.option(
     "--bundle",
     metavar="NUMBER",
-    help="One bundle of NAME's tasks only: those of a table, as execution.bundle divides them.",
+    help="One bundle of NAME's tasks only: those of a table, as execution.bundle divides them, or SWEEP-1, SWEEP-2, …",
 )
 
 
@@ -47,18 +50,30 @@ def chosen_bundles(
     return bundles
 
 
+def budgets_of(plan: Plan, labels: Iterable[str]) -> dict[Path, HalvingBudget]:
+    """Return what each of some bundles may spend, by its folder; nothing of those that answer every document."""
+    from dlm.evaluation.halving import HalvingBudget
+
+    found = {}
+    for label in labels:
+        sweep = plan.sweep_of_bundle(label)
+        if sweep is not None and (rungs := sweep.file.scale.budget):
+            found[plan.layout.folder("responses", label)] = HalvingBudget(rungs, *sweep.budget_of(label))
+    return found
+
+
 def _asked(plan: Plan, name: str, table: str | None, number: str | None) -> dict[str, tuple[Cell, ...]]:
     if table is not None and number is not None:
         raise SettingsError("--table and --bundle: give one of them; a bundle is one table's already")
-    if not (bundles := plan.bundles(name)):
-        raise SettingsError(f"no table of scale '{plan.scale}' evaluates checkpoint '{name}'; add it to a table's rows")
     if number is not None:
         return {f"{name}/{number}": plan.bundle(f"{name}/{number}")}
-    if table is None:
-        return bundles
-    if name not in (found := plan.table_bundles(table)):
-        raise SettingsError(f"table '{table}' does not evaluate checkpoint '{name}'; {did_you_mean(name, found)}")
-    return {label: bundles[label] for label in found[name]}
+    if table is not None:
+        if name not in (found := plan.table_bundles(table)):
+            raise SettingsError(f"table '{table}' does not evaluate checkpoint '{name}'; {did_you_mean(name, found)}")
+        return {label: plan.bundle(label) for label in found[name]}
+    if not (bundles := plan.bundles(name)):
+        raise SettingsError(f"no table of scale '{plan.scale}' evaluates checkpoint '{name}'; add it to a table's rows")
+    return bundles
 
 
 def _refuse_missing(plan: Plan, step: str, labels: Iterable[str]) -> None:

@@ -16,6 +16,8 @@ import click
 from dlm.errors import Interrupted, SettingsError, SetupError
 from dlm.files import held
 from dlm.params import Plan, load_plan, stamped
+from dlm.params.plan import Layout
+from dlm.params.reader import read_document
 from dlm.progress import log_to, say
 
 scale_option = click.option(
@@ -42,6 +44,19 @@ def enter_project() -> Path:
         raise SetupError("no project here: run inside the folder that holds Snakefile and params/")
     os.chdir(root)
     return root
+
+
+def made_at(scale: str) -> Layout:
+    """Return where the files of a scale lie, for whoever looks at what was made and needs no readable params.
+
+    Raises:
+        SetupError: not inside a project.
+        SettingsError: nothing was made at that scale, and the params know none of that name.
+    """
+    layout = Layout(scale)
+    if not (enter_project() / layout.base).is_dir():
+        read_document(Path("params"), scale)
+    return layout
 
 
 def is_first_process() -> bool:

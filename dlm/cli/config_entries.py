@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from dlm.errors import SettingsError
+from dlm.errors import DlmError, SettingsError
 
 _FLAGS = ("--config", "-C")
 
@@ -23,6 +23,28 @@ def check_config(arguments: Sequence[str] | None = None) -> None:
     except SettingsError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def asks_for_gpus(arguments: Sequence[str] | None = None) -> bool:
+    """Whether the params of the asked-for scale have models run on GPUs; False where they cannot be read.
+
+    A profile that asks for other resources then has no better answer, and the Snakefile says what is wrong.
+
+    Args:
+        arguments: of the command line; None: this process's.
+    """
+    from dlm.params import load_plan
+
+    try:
+        return load_plan(_scale(sys.argv[1:] if arguments is None else arguments)).gpus > 0
+    except DlmError:
+        return False
+
+
+def _scale(arguments: Sequence[str]) -> str:
+    """The scale behind `--config`; without one, that of the Snakefile."""
+    said = [word.partition("=")[2] for word in arguments if word.startswith("scale=")]
+    return said[-1] if said else "tiny"
 
 
 def refuse_bare(arguments: Sequence[str]) -> None:

@@ -15,20 +15,35 @@ from pathlib import Path
 
 import click
 
+from dlm.cli.nodes import in_one_process, on_nodes, torchrun_here
 from dlm.errors import DlmError, Interrupted, SetupError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 @click.command("launch", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--nodes", type=click.IntRange(1), default=1, help="Nodes of the SLURM job that this runs in, with -m.")
+@click.option("--processes", type=click.IntRange(0), default=1, help="Processes on each node, a GPU each, with -m.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def launch(command: tuple[str, ...]) -> None:
+def launch(nodes: int, processes: int, command: tuple[str, ...]) -> None:
     """Run COMMAND, a `torchrun ...` or an `accelerate launch ...`, so that a signal stops all of its processes.
 
     SIGTERM and SIGUSR1 to this one process reach them all: a training saves its state. The exit code is theirs.
 
+    A COMMAND that begins with -m is a Python module, started by torchrun in --processes on each of --nodes.
+
     For example: dlm launch torchrun --nproc-per-node 8 -m dlm train NAME --scale paper
+
+    In a SLURM job of two nodes: dlm launch --nodes 2 --processes 8 -m dlm train NAME --scale paper
     """
+    if command[0] == "-m":
+        if nodes > 1:
+            on_nodes(nodes, max(1, processes), command, os.environ)
+        if processes <= 1:
+            in_one_process(command)
+        command = torchrun_here(processes, command)
+    elif (nodes, processes) != (1, 1):
+        raise click.UsageError("--nodes and --processes go with a COMMAND that begins with -m")
     run = _launcher(command)
     with _passed_on() as told:
         error = _error(run, told)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dlm.analysis import Estimate
-    from dlm.analysis.comparing import Comparison
+    from dlm.analysis.comparing import Comparison, Result
     from dlm.planning import Cost, TableCost
 
 _COLUMNS = (
@@ -85,8 +85,9 @@ def _rendered(cost: TableCost, planned: Plan, gpu: str) -> str:
         console.print(table)
         console.print(f"jobs, if nothing is there yet: {sum(cost.jobs.values())} ({jobs})", highlight=False)
         passes = sum(line.passes for line in cost.costs if line.step == "sample")
+        at_most = "at most " if any(line.at_most for line in cost.costs) else ""
         console.print(
-            f"in all: {passes:,.0f} forward passes of sampling and scoring, {cost.hours:.3g} GPU hours, "
+            f"in all: {at_most}{passes:,.0f} forward passes of sampling and scoring, {cost.hours:.3g} GPU hours, "
             f"{most:.3g} GiB at the most",
             highlight=False,
         )
@@ -137,15 +138,29 @@ def accept(scale: str) -> None:
 def compare(one: str, other: str, other_project: Path | None, other_scale: str | None, scale: str) -> None:
     """Name every setting in which two results differ, and say whether their scores do.
 
-    ONE and OTHER are results as MODEL/TASK or MODEL/TASK/SETTING, such as llada-base-sft/sudoku.
+    ONE and OTHER are results as MODEL/TASK or MODEL/TASK/SETTING, such as llada-base-sft/sudoku, or rows of a table as
+    `dlm diff` takes them, TABLE:MODEL/TASK/SETTING.
     """
     other_root = other_project.absolute() if other_project else None
     with pipeline(scale, None):
         from dlm.analysis.comparing import compare as compare_results
-        from dlm.analysis.comparing import find_result
 
-        sides = find_result(Path(), scale, one), find_result(other_root or Path(), other_scale or scale, other)
+        sides = _result(Path(), scale, one), _result(other_root or Path(), other_scale or scale, other)
         click.echo(_comparison(compare_results(*sides)), nl=False)
+
+
+def _result(root: Path, scale: str, name: str) -> Result:
+    """Return a result by its name, or by the address of a row of a table."""
+    from dlm.analysis.comparing import find_result, result_of
+
+    if "/" in name.partition(":")[0] or ":" not in name:
+        return find_result(root, scale, name)
+    from dlm.files import read_json
+    from dlm.inspection import find_row
+    from dlm.params.plan import Layout
+
+    row = find_row(Layout(scale, root), name)
+    return result_of(row.layout.base, row.bundle, read_json(row.scores), row.cell)
 
 
 def _comparison(found: Comparison) -> str:

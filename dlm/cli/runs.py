@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dlm.cli.common import enter_project
+from dlm.cli.common import enter_project, scale_option
 from dlm.progress import say
 
 
@@ -35,3 +35,26 @@ def ui(scales: tuple[str, ...], port: int | None) -> None:
     from dlm.tracking import serve
 
     serve(root, scales, port)
+
+
+@runs.command()
+@scale_option
+def curves(scale: str) -> None:
+    """Write the trainings' loss curves as CSV files under results/SCALE/curves, which `dvc plots` draws."""
+    root = enter_project()
+    from dlm.tracking.curves import write_curves
+
+    say(f"runs curves: {len(write_curves(root, scale))} files in results/{scale}/curves")
+
+
+@runs.command()
+@click.argument("name")
+@scale_option
+def model(name: str, scale: str) -> None:
+    """Make checkpoint NAME an MLflow model that refers to its folder, for `mlflow models serve`."""
+    root = enter_project()
+    from dlm.tracking.models import write_model
+
+    folder = write_model(root, scale, name).relative_to(root.resolve())
+    say(f"runs model: {folder} refers to results/{scale}/checkpoints/{name}; to serve it:")
+    say(f"mlflow models serve --env-manager local --model-uri {folder} --port 5001")

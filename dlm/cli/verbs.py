@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from functools import partial
 from pathlib import Path
 
 import click
 
-from dlm.cli.answering import answer, decoding_options
+from dlm.cli.answering import answer, decoding_options, displayed
 from dlm.cli.bundles import bundle_options, chosen_bundles
 from dlm.cli.common import (
     is_first_process,
@@ -23,8 +22,9 @@ from dlm.cli.common import (
 from dlm.cli.planning import PLANNING
 from dlm.cli.rescoring import print_scores
 from dlm.cli.runs import runs
+from dlm.cli.sampling import sample_bundles, shard_options
 from dlm.params import code_digest
-from dlm.params.stamps import answers_as_now
+from dlm.params.sharding import WHOLE, Shard
 from dlm.progress import say
 from dlm.settings import TrainedCheckpoint
 
@@ -157,6 +157,7 @@ def convert(
 @click.option("--seed", default=0, show_default=True, help="Seed, with --prompt.")
 @decoding_options
 @bundle_options
+@shard_options
 @pipeline_options
 def sample(
     name: str | None,
@@ -170,6 +171,8 @@ def sample(
     dtype: str,
     table: str | None,
     bundle: str | None,
+    shard: str | None,
+    processes: int,
     scale: str,
     log: Path | None,
 ) -> None:
@@ -178,9 +181,9 @@ def sample(
     Every table that evaluates NAME counts, and their test sets have to be prepared; --table names one of them.
     """
     if prompt is not None:
-        if model is None or any(given is not None for given in (name, table, bundle)):
-            raise click.UsageError("--prompt needs --model DIR, and neither NAME nor --table nor --bundle")
-        click.echo(answer(model, prompt, seed, preset, changes, device=device, dtype=dtype, order=order))
+        if model is None or any(given is not None for given in (name, table, bundle, shard)):
+            raise click.UsageError("--prompt needs --model DIR, and neither NAME, --table, --bundle nor --shard")
+        click.echo(displayed(answer(model, prompt, seed, preset, changes, device=device, dtype=dtype, order=order)))
         return
     if preset is not None or changes or order:
         raise click.UsageError("--preset, --set and --order go with --prompt; NAME is sampled as its tables say")
@@ -188,24 +191,7 @@ def sample(
         raise click.UsageError("give the NAME of a checkpoint, or --model DIR and --prompt TEXT")
     with pipeline(scale, log) as plan:
         bundles = chosen_bundles(plan, "responses", name, table, bundle)
-
-        from dlm.evaluation import RECORDS, sample_cells
-
-        folders = {label: plan.layout.folder("responses", label) for label in bundles}
-
-        def forget(label: str) -> None:
-            (folders[label] / RECORDS).unlink(missing_ok=True)
-
-        with making(plan, "responses", *bundles, forget=forget):
-            manifests = sample_cells(
-                {folders[label]: cells for label, cells in bundles.items()},
-                checkpoint_dir=plan.layout.folder("checkpoints", name),
-                data_folder_of=lambda dataset: plan.layout.folder("data", dataset),
-                execution=plan.params.execution,
-                usable=partial(answers_as_now, plan),
-            )
-        for label, manifest in zip(bundles, manifests, strict=True):
-            say(f"sample {label}: {len(manifest['made_from']['settings'])} cells recorded")
+        sample_bundles(plan, name, bundles, Shard.read(shard) if shard else WHOLE, processes)
 
 
 @click.command()
@@ -254,7 +240,8 @@ def score(
                     sandbox=plan.limits(cells),
                 )
             for cell in scores["cells"]:
-                say(f"score {label}: {cell['task']} {cell['metric']} {cell['value']:.4f} (n = {cell['n']})")
+                what = f"{cell['task']} ({cell['setting']}) {cell['metric']}"
+                say(f"score {label}: {what} {cell['value']:.4f} (n = {cell['n']})")
 
 
 @click.command()

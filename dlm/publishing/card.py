@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlm.publishing.ancestry import Step
+from dlm.inspection.ancestry import Step
 from dlm.publishing.results import Score
 from dlm.settings.telling import flat
 

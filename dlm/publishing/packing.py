@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dlm.errors import CheckpointError
 from dlm.files import MANIFEST, check_destination, own_manifest, read_json, read_manifest, replacing_folder
+from dlm.inspection.ancestry import ancestry
 from dlm.params import Plan
-from dlm.publishing.ancestry import ancestry
 from dlm.publishing.card import Subject, model_card
 from dlm.publishing.results import scores_of
 

@@ -8,10 +8,16 @@
 //   {"find": selector}            wait until such an element is visible
 //   {"click": text}               click what has this text or label
 //   {"tick": text}                tick the box of the table row with this text
+//   {"press": key}                press a key, such as ArrowRight
+//   {"size": "360x640"}           make the window so large
+//   {"type": text}                type it where the focus is
+//   {"fits": ""}                  report whether nothing is wider than the window
+//   {"end": selector}             scroll the element to its end
 //   {"count": selector}           report how many elements there are
 //   {"read": selector}            report the visible text of the element
+//   {"row": selector}             report the texts of the elements as they stand, from left to right (a grid's are in any order)
 //   {"shot": path}                keep a screenshot
-// The report: {"read": [...], "count": [...], "elsewhere": [addresses that were asked and are not the page's own server]}.
+// The report: {"read": [...], "count": [...], "fits": [...], "elsewhere": [addresses that were asked and are not the page's own server]}.
 
 import { createRequire } from "node:module";
 import { text } from "node:stream/consumers";
@@ -19,13 +25,13 @@ import { text } from "node:stream/consumers";
 const [modules, executablePath] = process.argv.slice(2);
 const { chromium } = createRequire(`${modules}/`)("playwright-core");
 const steps = JSON.parse(await text(process.stdin));
-const report = { read: [], count: [], elsewhere: [] };
+const report = { read: [], count: [], fits: [], elsewhere: [] };
 const home = new URL(steps.find((step) => step.open).open).host;
 
 // Root has no sandbox; a container's /dev/shm is small.
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 const page = await browser.newPage({ viewport: { width: 1600, height: 900 } });
-page.setDefaultTimeout(30_000);
+page.setDefaultTimeout(240_000); // a busy machine draws slowly
 page.on("request", (request) => {
   const { protocol, host } = new URL(request.url());
   if (protocol.startsWith("http") && host !== home) report.elsewhere.push(request.url());
@@ -41,7 +47,14 @@ const does = {
     const row = await page.locator(".ag-row", { hasText: what }).first().getAttribute("row-index");
     await page.locator(`.ag-row[row-index="${row}"] input[type=checkbox]`).first().check();
   },
+  press: (key) => page.keyboard.press(key),
+  type: (what) => page.keyboard.type(what),
+  fits: async () => report.fits.push(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)),
+  size: (what) => page.setViewportSize(Object.fromEntries(what.split("x").map((n, i) => [["width", "height"][i], Number(n)]))),
+  end: (selector) => page.locator(selector).first().evaluate((box) => box.scrollTo(0, box.scrollHeight)),
   count: async (selector) => report.count.push(await page.locator(selector).count()),
+  row: async (selector) => report.read.push(await page.locator(selector).evaluateAll((cells) =>
+    cells.map((cell) => [cell.getBoundingClientRect().left, cell.innerText.trim()]).sort((a, b) => a[0] - b[0]).map((cell) => cell[1]))),
   read: async (selector) => report.read.push(await page.locator(selector).first().innerText()),
   shot: async (path) => {
     await page.waitForTimeout(1000); // charts are drawn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dlm.cli.config_entries import refuse_bare
+from dlm.cli.config_entries import asks_for_gpus, refuse_bare
 from dlm.errors import SettingsError
 
 
@@ -35,3 +35,11 @@ def test_what_is_no_key_and_value_is_refused_with_what_was_meant(line: str, mess
     with pytest.raises(SettingsError) as caught:
         refuse_bare(line.split())
     assert str(caught.value).endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("line", "gpus"),
+    [("t.csv", False), ("t.csv --config scale=paper", True), ("-C scale=micro", False), ("-C scale=nowhere", False)],
+)
+def test_a_profile_learns_whether_the_scale_asks_for_gpus(line: str, gpus: bool) -> None:
+    assert asks_for_gpus(line.split()) is gpus

@@ -47,6 +47,8 @@ def dlm(
         (["train", ""], "has no checkpoint named '': known: "),
         (["prepare", "corpus", "--log", "params"], "params: Is a directory; make place or access for it"),
         (["table", "tabel1"], "has no table named 'tabel1': did you mean 'table1'?"),
+        (["lineage", "table1", "--scale", "tinny"], "unknown scale 'tinny': did you mean 'tiny'?"),
+        (["lineage", "table1"], "no table 'table1' at scale 'tiny'; none is made yet: snakemake makes"),
         (["verify", "params"], "params: no reference case in it; expected forward/*.json"),
         (["verify", "params", "--kind", "mask"], "kind: unknown 'mask'; did you mean 'masks'?"),
     ],

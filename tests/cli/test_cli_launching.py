@@ -13,7 +13,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from dlm.cli import cli, leave_it_to_the_first
 from dlm.cli.launching import _error
-from dlm.errors import DlmError
+from dlm.cli.nodes import srun_command
+from dlm.cli.sampling import _devices
+from dlm.errors import DlmError, SetupError
 
 
 def ended(code: int, told: list[str]) -> Any:
@@ -60,3 +62,41 @@ def test_the_first_of_several_processes_tells_a_mistake_of_all(monkeypatch: pyte
     monkeypatch.setenv("RANK", "1")
     leave_it_to_the_first()
     assert len(waited) == 1 and 5 < waited[0] < 25
+
+
+IN_A_JOB = {"SLURM_JOB_ID": "20017", "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "6", "SLURM_RESTART_COUNT": "3"}
+TRAIN = ("-m", "dlm", "train", "x")
+
+
+def test_on_several_nodes_srun_starts_a_torchrun_on_each() -> None:
+    command = srun_command(2, 8, TRAIN, IN_A_JOB)
+    assert command[:5] == ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=6"]
+    words = " ".join(command)
+    assert "-m dlm launch torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint " in words
+    assert words.endswith(":10017 --rdzv-id 20017.3 -m dlm train x")  # a port and a name of this run of this job
+    given = srun_command(2, 8, TRAIN, {**IN_A_JOB, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "77"})
+    assert "10.0.0.1:77" in given
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [({}, "this is no SLURM job"), ({**IN_A_JOB, "SLURM_JOB_NUM_NODES": "1"}, "job 20017 has 1")],
+)
+def test_nodes_that_are_not_there_are_refused(environment: dict[str, str], found: str) -> None:
+    with pytest.raises(SetupError, match=rf"launch --nodes 2: .*{found}; run it on the first node of a SLURM job of 2"):
+        srun_command(2, 1, TRAIN, environment)
+
+
+def test_nodes_go_with_a_module() -> None:
+    told = CliRunner().invoke(cli, ["launch", "--nodes", "2", "torchrun", "-m", "dlm"])
+    assert told.exit_code == 2 and "--nodes and --processes go with a COMMAND that begins with -m" in told.output
+
+
+def test_each_process_that_samples_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
+    assert _devices(2, "auto") == [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "5"}]
+    assert _devices(2, "cpu") == [{}, {}]
+    with pytest.raises(SetupError, match="--processes 4: 3 GPUs are here"):
+        _devices(4, "cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert _devices(4, "auto") == [{}] * 4
