@@ -16,6 +16,8 @@ include: "workflow/rules/prepare.smk"
 include: "workflow/rules/checkpoints.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/names.smk"
 
 
 def needed(table, step):
@@ -37,6 +39,9 @@ for table in PLAN.params.tables:
                 f"{table}_{step}"
             input:
                 needed(table, step),
+
+
+refuse_unknown_names()
 
 
 rule all:

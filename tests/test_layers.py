@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 CORE = {"torch", "transformers"}
 PLAN = {"pydantic", "pyyaml"}
+DESIGNS = {"scipy"}
 DATA = {"datasets", "huggingface-hub", "pandas", "pyarrow", "rich", "tenacity", "tokenizers", "transformers"}
 # what a room and everything that it imports may take from outside, by the name that pip knows
 OUTSIDE = {
@@ -26,20 +27,39 @@ OUTSIDE = {
     "provenance": set(),
     "progress": {"rich"},
     "settings": set(),
-    "params": PLAN,
+    "params": PLAN | DESIGNS,
     "sandbox": set(),
-    "data": PLAN | DATA,
+    "data": PLAN | DESIGNS | DATA,
     "diffusion": {"torch"},
     "models": CORE | {"safetensors"},
     "likelihood": {"torch"},
     "sampling": CORE | {"safetensors"},
     "verification": CORE | {"numpy", "safetensors"},
-    "training": CORE | PLAN | DATA | {"accelerate", "peft", "safetensors"},
-    "evaluation": CORE | PLAN | DATA | {"jinja2", "lm-eval", "math-verify", "numpy", "safetensors"},
-    "planning": CORE | PLAN | {"safetensors"},
-    "analysis": PLAN | {"matplotlib", "pandas", "rich", "scipy", "statsmodels"},
+    "training": CORE | PLAN | DESIGNS | DATA | {"accelerate", "peft", "safetensors"},
+    "evaluation": CORE | PLAN | DESIGNS | DATA | {"jinja2", "lm-eval", "math-verify", "nltk", "numpy", "safetensors"},
+    "planning": CORE | PLAN | DESIGNS | {"safetensors"},
+    "analysis": PLAN | {"matplotlib", "numpy", "pandas", "rich", "scipy", "statsmodels"},
+    "figures": {"matplotlib"},
+    "reporting": CORE
+    | PLAN
+    | {
+        "jinja2",
+        "markdown-it-py",
+        "matplotlib",
+        "mlflow",
+        "pandas",
+        "pillow",
+        "rich",
+        "safetensors",
+        "scipy",
+        "statsmodels",
+        "tokenizers",
+    },
+    "watching": CORE | {"jinja2", "matplotlib", "pillow", "rich", "safetensors", "tokenizers"},
+    "inspection": PLAN | {"matplotlib", "mlflow", "pandas", "rich", "scipy", "statsmodels"},
     "publishing": PLAN | DATA | {"jinja2", "matplotlib", "rich", "scipy", "statsmodels"},
-    "tracking": PLAN
+    "tracking": CORE
+    | PLAN
     | {
         "matplotlib",
         "mlflow",
@@ -47,6 +67,7 @@ OUTSIDE = {
         "mlflow-tracing",
         "pandas",
         "rich",
+        "safetensors",
         "scipy",
         "sqlalchemy",
         "statsmodels",
@@ -111,13 +132,19 @@ def test_a_room_imports_where_nothing_else_is_installed(room, repository, tmp_pa
     )
 
 
-@pytest.mark.parametrize("room", ["settings", "sandbox", "params", "data", "analysis", "publishing", "tracking", "cli"])
+@pytest.mark.parametrize(
+    "room",
+    [
+        *("settings", "sandbox", "params", "data", "analysis", "figures", "inspection", "publishing", "reporting"),
+        *("tracking", "watching", "cli"),
+    ],
+)
 def test_a_room_that_needs_no_torch_loads_none(room, repository):
     installed = [entry for entry in sys.path if "site-packages" in entry]
     done = import_room(room, [str(repository), *installed])
     assert done.returncode == 0, done.stderr
     heavy = {"torch", "transformers", "datasets", "lm_eval", "snakemake", "mlflow"}
-    if room not in ("analysis", "publishing"):
+    if room not in ("analysis", "inspection", "publishing", "reporting"):
         heavy |= {"pandas", "numpy", "scipy", "matplotlib"}
     assert heavy.isdisjoint(done.stdout.split())
 

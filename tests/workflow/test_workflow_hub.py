@@ -100,6 +100,10 @@ def test_a_row_of_the_paper_scale_from_a_hub_with_faults(
         "mine", "llada-instruct", "gsm8k_cot_5", "mdlm_512_defer", "20",
     )  # fmt: skip
     assert (row["published"], row["published_source"]) == ("0.747000", "dllm")
+    assert row["verdict"].startswith(
+        "settings differ: limit 20, published none; sampler.canvas.max_new_tokens 8, published 512; "
+        "sampler.selector.steps 8, published 512; checkpoint.repository me/llada, published GSAI-ML/LLaDA-8B-Instruct"
+    )
     told = json.loads((faulty / "results" / "mine" / "tables" / "row.lineage.json").read_text())
     sources = [each["made_from"]["source"] for each in manifests[0]]
     assert told["sources"] == {

@@ -70,11 +70,11 @@ def test_killed_in_each_stage_the_same_command_goes_on(micro_run: Path, tmp_path
         assert project.digests(step) == whole.digests(step)
     assert f"train {interrupted['train']}: continues at " in project.log("train", interrupted["train"])
     for name, lines in kept.items():
-        assert project.answers(name)[: len(lines)] == lines, "what was recorded is still there"
+        assert set(lines) <= set(project.answers(name)), "what was recorded is still there"
     for path in sorted((whole.results / "responses").glob("*/*")):
         name = str(path.relative_to(whole.results / "responses"))
         asked = [json.loads(line)["prompt"] for line in project.answers(name)]
-        assert sorted(asked) == sorted(json.loads(line)["prompt"] for line in whole.answers(name)), "each asked once"
+        assert asked == [json.loads(line)["prompt"] for line in whole.answers(name)], "each asked once, in one order"
     assert project.leftovers() == []
     assert "Nothing to be done" in project.finish()
 

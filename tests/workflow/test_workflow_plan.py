@@ -81,10 +81,12 @@ def test_the_papers_other_tables_are_planned(project: Path, repository: Path) ->
         (["--config", "scale="], "unknown scale '': known: micro, paper, tiny"),
         (["--config", "scale=../x"], "unknown scale '../x': known: micro, paper, tiny"),
         (["--config", "scael=tiny"], "--config scael: unknown key"),
+        (["--set-resources", "trian:runtime=1"], "--set-resources: there is no 'trian'; did you mean 'train'?"),
+        (["--set-scatter", "documnets=2"], "--set-scatter: there is no 'documnets'; did you mean 'documents'?"),
         (["--config", "scale", "micro"], "--config scale: no key=value; write --config scale=micro"),
     ],
 )
-def test_a_bad_scale_ends_in_one_line(project: Path, arguments: list[str], message: str) -> None:
+def test_a_bad_name_ends_in_one_line(project: Path, arguments: list[str], message: str) -> None:
     done = snakemake(project, "results/tables/table1.csv", *arguments)
     assert done.returncode != 0
     assert message in done.stderr

@@ -20,14 +20,17 @@ rule train:
     priority: lambda w: PLAN.urgency(w.name)
     threads: PLAN.params.execution.threads
     resources:
+        # More of them (--set-resources train:nodes=2 train:gpu=8) are as many processes that share each update.
         gpu=PLAN.gpus,
+        nodes=1,
     params:
         settings=lambda w: PLAN.digest("checkpoints", w.name),
         code=lambda w: code_digest("checkpoints"),
     message:
         "train {wildcards.name}"
     shell:
-        "{DLM} train {wildcards.name} --scale {SCALE} --log {log}"
+        "{DLM} launch --nodes {resources.nodes} --processes {resources.gpu}"
+        " -m dlm train {wildcards.name} --scale {SCALE} --log {log}"
 
 
 rule convert:

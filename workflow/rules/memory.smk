@@ -17,25 +17,30 @@ def inputs_of(step):
         if workflow.is_main_process:
             stamp = read_stamp(PLAN, step, name)
             made_with = [stamp["settings"], stamp["code"]] if stamp else ["unknown"]
-            remember(PLAN.outputs(step, name), made_with, remembered(stamp) if stamp else {})
+            aside = shards_of_bundle(wildcards) if step == "responses" else []
+            remember(PLAN.outputs(step, name), made_with, remembered(stamp) if stamp else {}, aside)
         return PLAN.inputs(step, name)
 
     return inputs
 
 
-def remember(outputs, params, contents):
-    """Have Snakemake remember that files were made with these params from inputs of these contents (sha256)."""
+def remember(outputs, params, contents, aside=()):
+    """Have Snakemake remember that files were made with these params from inputs of these contents (sha256).
+
+    What lies `aside` are inputs that come and go, and whose content nobody asks for.
+    """
     params = sorted(map(repr, params))
     checksums = {path: f"sha256:{content}" for path, content in contents.items()}
     for path in filter(os.path.isfile, outputs):
         record = workflow.persistence._read_record(path)
-        if record and record.params == params and record.input_checksums == checksums:
+        known = (record.params, record.input_checksums, record.input) if record else None
+        if known == (params, checksums, sorted([*checksums, *aside])):
             continue
         time = os.path.getmtime(path)
         made = MetadataRecord(
             record_format_version=RECORD_FORMAT_VERSION,
             params=params,
-            input=sorted(checksums),
+            input=sorted([*checksums, *aside]),
             input_checksums=checksums,
             starttime=time,
             endtime=time,

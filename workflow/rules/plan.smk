@@ -9,6 +9,7 @@ from dlm.cli import keep_caches_inside
 from dlm.errors import DlmError
 from dlm.files import sha256_file
 from dlm.params import NAME, code_digest, load_plan
+from dlm.params.plan import SENSITIVITY, SWEEP_SUFFIXES
 from dlm.params.stamps import read_stamp, remembered
 
 keep_caches_inside(Path.cwd())
@@ -30,7 +31,7 @@ def refuse_unsafe(table):
     """Refuse, before any job, a table that would run what models write, unless the params allow that."""
     if runs_jobs():
         try:
-            PLAN.refuse_unsafe(PLAN.entry("tables", table).tasks)
+            PLAN.refuse_unsafe(PLAN.table_tasks(table))
         except DlmError as error:
             refuse(error)
 

@@ -25,14 +25,31 @@ def scale_tables(wildcards):
     return made
 
 
+TOLD = set()
+
+
+def tell_sweep(table):
+    """Say once what a sweep asks, and which of its combinations cannot be."""
+    sweep = PLAN.sweep_of(table)
+    if sweep and workflow.is_main_process and table not in TOLD:
+        TOLD.add(table)
+        print(*sweep.told(), sep="\n", file=sys.stderr)
+
+
 def scores_of_table(wildcards):
     """What a table is made of."""
     try:
-        PLAN.entry("tables", wildcards.name)
+        PLAN.table_tasks(wildcards.name)
+        tell_sweep(wildcards.name)
     except DlmError as error:
         refuse(error)
     refuse_unsafe(wildcards.name)
     return inputs_of("tables")(wildcards)
+
+
+# Tables of the params; those of sweeps (params/sweeps) have a name that begins so.
+TABLE = rf"(?!{SENSITIVITY}){NAME.pattern}"
+SWEEP = rf"{SENSITIVITY}{NAME.pattern}(?<!_effects)(?<!_ranks)"
 
 
 rule table:
@@ -42,6 +59,8 @@ rule table:
         PLAN.outputs("tables", "{name}"),
     log:
         log_of("table"),
+    wildcard_constraints:
+        name=TABLE,
     params:
         settings=lambda w: PLAN.digest("tables", w.name),
         code=lambda w: code_digest("tables"),
@@ -51,11 +70,37 @@ rule table:
         "{DLM} table {wildcards.name} --scale {SCALE} --log {log}"
 
 
+rule sensitivity:
+    input:
+        scores_of_table,
+    output:
+        [str(PLAN.layout.tables / f"{{name}}{suffix}") for suffix in SWEEP_SUFFIXES],
+    log:
+        log_of("table"),
+    wildcard_constraints:
+        name=SWEEP,
+    params:
+        settings=lambda w: PLAN.digest("tables", w.name),
+        code=lambda w: code_digest("tables"),
+        sweep=lambda w: w.name.removeprefix(SENSITIVITY),
+    message:
+        "sensitivity {params.sweep}"
+    shell:
+        "{DLM} sensitivity {params.sweep} --scale {SCALE} --log {log}"
+
+
+def in_report(path):
+    """Put a table into Snakemake's own report (`snakemake --report`)."""
+    return report(path, category="Tables") if path.endswith(".csv") else path
+
+
 rule publish:
     input:
         scale_tables,
     output:
-        [str(PLAN.layout.published / Path(path).name) for path in PLAN.outputs("tables", "{name}")],
+        [in_report(str(PLAN.layout.published / Path(path).name)) for path in PLAN.outputs("tables", "{name}")],
+    wildcard_constraints:
+        name=TABLE,
     localrule: True
     params:
         scale=SCALE,
@@ -63,3 +108,20 @@ rule publish:
         "publish {wildcards.name} at scale {SCALE}"
     shell:
         "{DLM} table {wildcards.name} --scale {SCALE} --publish"
+
+
+rule publish_sensitivity:
+    input:
+        scale_tables,
+    output:
+        [in_report(str(PLAN.layout.published / f"{{name}}{suffix}")) for suffix in SWEEP_SUFFIXES],
+    wildcard_constraints:
+        name=SWEEP,
+    localrule: True
+    params:
+        scale=SCALE,
+        sweep=lambda w: w.name.removeprefix(SENSITIVITY),
+    message:
+        "publish {wildcards.name} at scale {SCALE}"
+    shell:
+        "{DLM} sensitivity {params.sweep} --scale {SCALE} --publish"
