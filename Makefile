@@ -4,7 +4,7 @@
 # other than base): then that one is used. What can be chosen stands above each target below.
 
 .DEFAULT_GOAL := help
-.PHONY: help env table1 table2 table3 test slow runs lint types format check lock clean
+.PHONY: help env table1 table2 table3 test slow runs report lint types format check lock clean
 
 active := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX)))
 environment := $(or $(active),$(CURDIR)/.venv)
@@ -35,12 +35,14 @@ env: ## make the environment, or bring it up to date
 	@sh tools/environment.sh "$(environment)"
 
 # SCALE=micro: another scale than tiny, the default
-# SNAKEMAKE_FLAGS='-n': passed on to Snakemake
+# SNAKEMAKE_FLAGS='-n': passed on to Snakemake; with a profile there, or SNAKEMAKE_PROFILE, that says where to run and how
+#   many cores there are
+cores = $(if $(SNAKEMAKE_PROFILE)$(findstring --profile,$(SNAKEMAKE_FLAGS)),,--cores $(CORES))
 table1: ## the environment, then results/tables/table1.csv
 table2: ## the environment, then table2.csv: BERT-Chat beside GPT-2-like baselines
 table3: ## the environment, then table3.csv: Tiny-A2D beside its autoregressive source
 table1 table2 table3: env
-	@$(inside) snakemake --cores $(CORES) results/tables/$@.csv $(SNAKEMAKE_FLAGS) $(if $(SCALE),--config scale=$(SCALE))
+	@$(inside) snakemake $(cores) results/tables/$@.csv $(SNAKEMAKE_FLAGS) $(if $(SCALE),--config scale=$(SCALE))
 	@if [ -f results/tables/$@.md ]; then printf '\n%s\n\n' results/tables/$@.md; cat results/tables/$@.md; fi
 
 # PYTEST_FLAGS='-k sampler': passed on to pytest
@@ -50,6 +52,10 @@ test: env ## the environment, then the test suite
 # SCALE=tiny: the runs of this scale only
 runs: env ## MLflow's UI on this project's trainings and evaluations
 	@$(inside) dlm runs ui $(if $(SCALE),--scale $(SCALE))
+
+# SCALE=micro: that scale's
+report: env ## results/tiny/report.html: the tables that are made, figures, lineage, answers, in one file
+	@$(inside) dlm report $(if $(SCALE),--scale $(SCALE))
 
 # Two at a time: they start Snakemake, trainings and clusters, each of which takes a core or two, or sleeps.
 slow: env ## the slower suites: tests marked slow, slurm or browser
