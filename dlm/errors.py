@@ -49,3 +49,12 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     if close:
         return f"did you mean '{prefix}{close[0]}'?"
     return f"known: {', '.join(prefix + option for option in options) or 'none'}"
+
+
+def line_of(error: BaseException) -> str | None:
+    """Return the line that tells a person of an error; None for a bug of ours, which a traceback tells of."""
+    if isinstance(error, DlmError):
+        return f"error: {error}"
+    if isinstance(error, OSError) and error.errno is not None:  # the machine's, not a library's own
+        return f"error: {error.filename or 'a file'}: {error.strerror}; make place or access for it"
+    return None

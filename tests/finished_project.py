@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from dlm.analysis import build_table, write_files
 from dlm.analysis.tables import Asked
 from dlm.files import write_json, write_jsonl, write_manifest
-from dlm.params.plan import Layout
+from dlm.params.layout import Layout
 from dlm.settings import Table, TableRow, Task
 
 CODE = {"version": "0.1.0", "commit": "c" * 40, "edited": False}

@@ -8,7 +8,7 @@ from pathlib import Path
 from dlm.analysis.render import SUFFIXES
 from dlm.errors import DataError
 from dlm.files import atomic_open
-from dlm.params.plan import SENSITIVITY, SWEEP_SUFFIXES
+from dlm.params.layout import SENSITIVITY, SWEEP_SUFFIXES
 
 
 def publish(source_folder: str | Path, name: str, destination_folder: str | Path) -> list[Path]:

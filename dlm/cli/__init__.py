@@ -21,7 +21,7 @@ from dlm.cli.sensitivity import sensitivity
 from dlm.cli.verbs import VERBS
 from dlm.cli.verify import verify
 from dlm.cli.watching import watch
-from dlm.errors import DlmError
+from dlm.errors import DlmError, line_of
 
 _SECONDS_OF_THE_FIRST = 15.0
 
@@ -45,15 +45,13 @@ def main() -> None:
     keep_caches_inside(project_root_or_here())
     try:
         cli.main(standalone_mode=False)
-    except DlmError as error:
-        leave_it_to_the_first()
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno is None:  # a library's own, not the machine's
+    except (DlmError, OSError) as error:
+        if (line := line_of(error)) is None:
             raise
-        click.echo(f"error: {error.filename or 'a file'}: {error.strerror}; make place or access for it", err=True)
-        sys.exit(DlmError.exit_code)
+        if isinstance(error, DlmError):
+            leave_it_to_the_first()
+        click.echo(line, err=True)
+        sys.exit(getattr(error, "exit_code", DlmError.exit_code))
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)

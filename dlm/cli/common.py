@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 
 import click
 
-from dlm.errors import Interrupted, SettingsError, SetupError
+from dlm.errors import Interrupted, SettingsError, SetupError, line_of
 from dlm.files import held
 from dlm.params import Plan, load_plan, stamped
-from dlm.params.plan import Layout
+from dlm.params.layout import Layout
 from dlm.params.reader import read_document
 from dlm.progress import log_to, say
 
@@ -96,15 +97,23 @@ def pipeline(scale: str, log: Path | None) -> Iterator[Plan]:
 
 @contextlib.contextmanager
 def logged(log: Path | None) -> Iterator[None]:
-    """Send progress to the log too, if there is one."""
-    with contextlib.ExitStack() as stack:
-        if log:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_text("")
-            # Appending, since a process that outlived its Snakemake may still be writing there.
-            log_to(stack.enter_context(log.open("a", encoding="utf-8")))
-            stack.callback(log_to, None)
+    """Send progress to the log too, if there is one, and why the work ended, if it failed: Snakemake shows that log."""
+    if log is None:
         yield
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("")
+    # Appending, since a process that outlived its Snakemake may still be writing there.
+    with log.open("a", encoding="utf-8") as stream:
+        log_to(stream)
+        try:
+            yield
+        except Exception as error:
+            with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as last:  # the disk may be full
+                last.write(f"{line_of(error) or traceback.format_exc().rstrip()}\n")
+            raise
+        finally:
+            log_to(None)
 
 
 @contextlib.contextmanager

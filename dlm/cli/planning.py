@@ -157,7 +157,7 @@ def _result(root: Path, scale: str, name: str) -> Result:
         return find_result(root, scale, name)
     from dlm.files import read_json
     from dlm.inspection import find_row
-    from dlm.params.plan import Layout
+    from dlm.params.layout import Layout
 
     row = find_row(Layout(scale, root), name)
     return result_of(row.layout.base, row.bundle, read_json(row.scores), row.cell)

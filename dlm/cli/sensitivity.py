@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dlm.cli.common import making, pipeline, pipeline_options
-from dlm.params.plan import SENSITIVITY
+from dlm.params.layout import SENSITIVITY
 from dlm.progress import say
 
 

@@ -129,7 +129,10 @@ def _recorded(scale: str, address: str, document: str | None) -> Trace:
     if found is None:
         raise DataError(f"{row.address}, document '{document}': its record is not here; `dvc pull`, or sample again")
     speller = Speller.of_folder(row.layout.folder("checkpoints", row.checkpoint))
-    return trace_of_record(found.record, speller, row.checkpoint, flat(found.settings))
+    try:
+        return trace_of_record(found.record, speller, row.checkpoint, flat(found.settings))
+    except DataError as error:
+        raise DataError(f"{found.path}: {error}") from error
 
 
 def _saved(path: Path) -> Trace:

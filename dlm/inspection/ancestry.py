@@ -8,7 +8,7 @@ from typing import Any
 
 from dlm.errors import DataError
 from dlm.files import read_manifest
-from dlm.params.plan import Layout
+from dlm.params.layout import Layout
 
 
 @dataclass(frozen=True, kw_only=True)

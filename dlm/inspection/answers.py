@@ -69,6 +69,8 @@ class Recorded:
     """Its line of `records.jsonl`."""
     settings: Mapping[str, Any]
     """The sampler's."""
+    path: Path
+    """The file that holds it."""
 
 
 def record_of(row: Row, answer: Answer) -> Recorded | None:
@@ -80,7 +82,9 @@ def record_of(row: Row, answer: Answer) -> Recorded | None:
         return None
     records, asked = _records(path)
     record = records.get(answer.records[0])
-    return None if record is None else Recorded(record, asked.get(record.get("asked", ""), {}).get("settings", {}))
+    if record is None:
+        return None
+    return Recorded(record, asked.get(record.get("asked", ""), {}).get("settings", {}), path)
 
 
 @functools.lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from typing import Any
 from dlm.analysis.cells import Cell
 from dlm.errors import DataError, SettingsError, did_you_mean
 from dlm.inspection.reading import cells_at, json_at
-from dlm.params.plan import Layout
+from dlm.params.layout import Layout
 
 NO_CHAT = "no-chat"
 """Last part of the address of a row whose prompts are in no chat template."""

@@ -3,7 +3,8 @@
 from dlm.params.cells import Cell
 from dlm.params.checking import load_params
 from dlm.params.code import code_digest
-from dlm.params.plan import Layout, Plan, load_plan
+from dlm.params.layout import Layout
+from dlm.params.plan import Plan, load_plan
 from dlm.params.reader import NAME, scales
 from dlm.params.schema import Params
 from dlm.params.stamps import stamped

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from dlm.errors import SettingsError, did_you_mean
-from dlm.files import MANIFEST, digest
+from dlm.files import digest
 from dlm.params.cells import Cell, row_cells
 from dlm.params.checking import load_params
 from dlm.params.figures import PUBLISHED
 from dlm.params.folders import described_by, state_of_weights
+from dlm.params.layout import SENSITIVITY, SWEEP_SUFFIXES, TABLE_SUFFIXES, Layout
 from dlm.params.reader import own_files
-from dlm.params.schema import Params, root_architecture
+from dlm.params.schema import Params
 from dlm.params.sweeps import Expanded, expand, read_sweep, sweep_names, with_trainings
 from dlm.params.task_files import files_beside, own_tasks
 from dlm.settings import (
-    BD3LM,
     ExecutionSettings,
     FixedTestSet,
     FolderCheckpoint,
@@ -37,51 +37,6 @@ from dlm.settings import (
 
 DECLARING = "paper"
 """The scale whose params say with which settings published figures were made."""
-TABLE_SUFFIXES = (".csv", ".md", ".speed.csv", ".metrics.json", ".lineage.json")
-SWEEP_SUFFIXES = (".lineage.json", ".md", "_ranks.csv", "_effects.csv", ".csv")
-"""What a sweep's table consists of, in the order of writing: the CSV, which others wait for, last."""
-SENSITIVITY = "sensitivity_"
-"""How the name of a sweep's table begins, and no other's."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a scale's files lie, relative to the project's root."""
-
-    scale: str
-    root: Path = Path()
-
-    @property
-    def base(self) -> Path:
-        """Folder of everything that the scale makes."""
-        return self.root / "results" / self.scale
-
-    def folder(self, step: str, name: str) -> Path:
-        """Folder of one product of a step (`data`, `checkpoints`, `responses`, `shards`, `scores`)."""
-        return self.base / step / name
-
-    def manifest(self, step: str, name: str) -> str:
-        """Path of a product's manifest (for `scores`: its scores.json), as Snakemake wants it."""
-        return str(self.folder(step, name) / ("scores.json" if step == "scores" else MANIFEST))
-
-    def lock(self, step: str, name: str) -> Path:
-        """File that whoever makes a product keeps locked; away from the products, which come and go."""
-        return self.base / ".locks" / step / name
-
-    @property
-    def tables(self) -> Path:
-        """Folder of the scale's own tables."""
-        return self.base / "tables"
-
-    @property
-    def published(self) -> Path:
-        """Folder of the published tables, shared by all scales."""
-        return self.root / "results" / "tables"
-
-    @property
-    def figures(self) -> Path:
-        """Folder of the figures, shared by all scales as the published tables are."""
-        return self.root / "results" / "figures"
 
 
 @dataclass(frozen=True)
@@ -242,26 +197,6 @@ class Plan:
             *(self.layout.manifest("data", name) for name in sets),
             *dict.fromkeys(str(path) for file in own for path in files_beside(file)),
         ]
-
-    def urgency(self, checkpoint: str) -> int:
-        """Return how much training waits for a checkpoint, its own included, from 0 to 100: what is ready starts so."""
-        longest = max(map(self._chain, self.params.checkpoints), default=0)
-        return round(100 * self._chain(checkpoint) / longest) if longest else 0
-
-    def _chain(self, checkpoint: str) -> int:
-        """Return the work of the longest chain of trainings that begins with a checkpoint."""
-        after = [name for name, entry in self.params.checkpoints.items() if getattr(entry, "start", None) == checkpoint]
-        return self._training_work(checkpoint) + max(map(self._chain, after), default=0)
-
-    def _training_work(self, checkpoint: str) -> int:
-        """Return the work of one training, up to a factor: sequences that are seen, times the size of the network."""
-        entry = self.params.checkpoints[checkpoint]
-        if not isinstance(entry, TrainedCheckpoint):
-            return 0
-        recipe, scratch = self.params.recipes[entry.recipe], root_architecture(self.params, checkpoint)
-        size = scratch.architecture.layers * scratch.architecture.hidden_size**2 if scratch else 1
-        copies = 2 if isinstance(recipe.objective, BD3LM) else 1  # of each sequence: noisy and clean
-        return (recipe.steps or 1) * recipe.batch_size * size * copies
 
     def gpus_of(self, bundle: str) -> int:
         """GPUs that a job which samples a bundle asks for, as of `gpus`."""

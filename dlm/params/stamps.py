@@ -18,7 +18,8 @@ import yaml
 from dlm.errors import DataError, SettingsError
 from dlm.files import MANIFEST, digest, read_json, read_manifest, sha256_file, write_json
 from dlm.params.code import code_digest
-from dlm.params.plan import SENSITIVITY, Plan, running
+from dlm.params.layout import SENSITIVITY
+from dlm.params.plan import Plan, running
 from dlm.settings import ExecutionSettings
 
 STAMP_FORMAT = "dlm-stamp/1"

@@ -14,7 +14,7 @@ from dlm.errors import SettingsError
 from dlm.files import write_text
 from dlm.inspection import Node, Row, find_rows, lineage_of
 from dlm.inspection.rows import table_names
-from dlm.params.plan import Layout
+from dlm.params.layout import Layout
 from dlm.provenance import code_version
 from dlm.reporting.samples import Shown, sample
 

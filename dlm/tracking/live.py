@@ -56,9 +56,9 @@ def _start(scale: str, name: str, made_from: Mapping[str, Any], root: Path) -> _
     """Start the helper, if a server is named; a helper that cannot be started does not stop the training either."""
     from dlm.tracking.place import server
 
-    if server() is None:
-        return None
     try:
+        if server() is None:
+            return None
         return _Helper(_hello(scale, name, made_from, root))
     except (DlmError, OSError) as error:
         say(f"live view: {error}; the training goes on")

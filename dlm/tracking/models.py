@@ -7,6 +7,7 @@ Format"); the loader module that it names is `dlm.tracking.served`.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 
 from dlm.errors import DataError, SetupError, did_you_mean
@@ -35,8 +36,16 @@ def write_model(root: Path, scale: str, name: str) -> Path:
     checkpoints = root.resolve() / "results" / scale / "checkpoints"
     checkpoint = checkpoints / name
     if not (checkpoint / MANIFEST).is_file():
+        elsewhere = sorted(
+            path.parents[2].name for path in checkpoints.parent.parent.glob(f"*/checkpoints/{name}/{MANIFEST}")
+        )
         known = [path.parent.name for path in checkpoints.glob(f"*/{MANIFEST}") if path.parent.name[0] != "."]
-        raise DataError(f"no checkpoint '{name}' of scale '{scale}' is here; {did_you_mean(name, known)}")
+        hint = (
+            f"it is of scale {' and '.join(elsewhere)}: name it with --scale"
+            if elsewhere
+            else did_you_mean(name, known)
+        )
+        raise DataError(f"no checkpoint '{name}' of scale '{scale}' is here; {hint}")
     digest = read_manifest(checkpoint, verify=False)["digest"]
     folder = own_folder(root) / "models" / scale / name
     try:
@@ -62,7 +71,8 @@ def _save(folder: Path, reference: dict[str, str]) -> None:
         params=ParamSchema([ParamSpec("seed", "long", 0)]),
     )
     versions = library_versions(*_LIBRARIES)
-    with tempfile.TemporaryDirectory() as aside, quiet():
+    with tempfile.TemporaryDirectory() as aside, quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow would have an example of an input, which makes it ask the model
         write_json(Path(aside, "reference.json"), reference)
         mlflow.pyfunc.save_model(
             folder,

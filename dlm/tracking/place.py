@@ -9,7 +9,6 @@ import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from dlm.errors import SetupError
 from dlm.files import digest, held
@@ -17,25 +16,51 @@ from dlm.progress import say
 
 FOLDER = ".mlflow"
 _NAMED_BY = "MLFLOW_TRACKING_URI"
+_SERVERS = ("http", "https", "databricks")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 # A path that begins with // or holds an @ is none of it: a name without a colon ends before the next stroke.
 _BEFORE_HOST = re.compile(r"(?<!/)//(?:[^/:\s]*:\S*|[^/:\s]+)@")
 _QUERIED = re.compile(r"([?&][^=&\s]*(?:user|pass|pwd|token|secret)[^=&\s]*=)[^&\s]*", re.IGNORECASE)
 
 
 def tracking_uri(root: Path) -> str:
-    """Return the address of the store that shows the runs of the project at ``root``."""
-    return os.environ.get(_NAMED_BY) or f"sqlite:///{own_folder(root) / 'mlflow.db'}"
+    """Return the address of the store that shows the runs of the project at ``root``.
+
+    Raises:
+        SetupError: MLFLOW_TRACKING_URI names something that is neither a server nor a database.
+    """
+    return _named() or f"sqlite:///{own_folder(root) / 'mlflow.db'}"
 
 
 def artifact_root(root: Path) -> str | None:
     """Return where the clone's own store keeps files; None where another store is named, which knows that itself."""
-    return None if os.environ.get(_NAMED_BY) else (own_folder(root) / "artifacts").as_uri()
+    return None if _named() else (own_folder(root) / "artifacts").as_uri()
 
 
 def server() -> str | None:
-    """Return the server that MLFLOW_TRACKING_URI names, or None where it names none."""
-    uri = os.environ.get(_NAMED_BY, "")
-    return uri if urlsplit(uri).scheme in ("http", "https") else None
+    """Return the server that MLFLOW_TRACKING_URI names, or None where it names none.
+
+    Raises:
+        SetupError: it names something that is neither a server nor a database.
+    """
+    uri = _named()
+    return uri if uri and _scheme(uri) not in _DATABASES else None
+
+
+def _named() -> str | None:
+    """Return the store that MLFLOW_TRACKING_URI names, if any."""
+    uri = os.environ.get(_NAMED_BY, "").strip()
+    if uri and _scheme(uri) not in (*_SERVERS, *_DATABASES):
+        raise SetupError(
+            f"{_NAMED_BY} is '{shown(uri)}': write the address of a server (http://HOST:PORT) or of a database "
+            "(sqlite:///FILE, postgresql://HOST/NAME), or unset it to see the runs in this clone's own store"
+        )
+    return uri or None
+
+
+def _scheme(uri: str) -> str:
+    """Return what an address begins with: `postgresql` of `postgresql+psycopg2://…`."""
+    return uri.partition(":")[0].partition("+")[0].lower()
 
 
 def own_folder(root: Path) -> Path:

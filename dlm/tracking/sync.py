@@ -68,6 +68,7 @@ def sync(root: Path, scales: Sequence[str] = ()) -> Summary:
     Raises:
         RemoteError: the store cannot be reached or refuses; what was done stays, and the next sync goes on from there.
         DataError: no results of a scale that was asked for.
+        SetupError: MLFLOW_TRACKING_URI names neither a server nor a database.
     """
     began, root = time.monotonic(), root.resolve()
     uri = tracking_uri(root)
@@ -188,7 +189,7 @@ class _Sync:
 
     def _goes_on(self, source: str) -> bool:
         """Whether somebody makes the product that the file ``source`` is of."""
-        from dlm.params.plan import Layout
+        from dlm.params.layout import Layout
 
         _, scale, step, *name, _ = Path(source).parts
         return is_held(Layout(scale, self.root).lock(step, "/".join(name)))

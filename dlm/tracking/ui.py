@@ -34,8 +34,10 @@ def serve(root: Path, scales: Sequence[str] = (), port: int | None = None) -> No
         port: to listen on; None: 5000, or another where that is taken.
 
     Raises:
-        SetupError: the server does not start.
+        SetupError: the server does not start, or the port is another's.
     """
+    if port and not server() and _free_port(port) is None:
+        raise _taken(port)
     summary = sync(root, scales)
     say(f"runs sync: {summary}")
     if there := server():
@@ -71,7 +73,11 @@ def running(root: Path, port: int | None = None) -> Iterator[tuple[str, subproce
         lines = shown(log.read_text(errors="replace")).strip().splitlines() or ["no message"]
         if not any(_IN_USE in line.lower() for line in lines):  # where another came first, another port is tried
             raise SetupError(f"MLflow's server did not start: {lines[-1]} (its log: {log})")
-    raise SetupError(f"port {port or _PORTS[0]} is taken; name another one: `dlm runs ui --port …`")
+    raise _taken(port or _PORTS[0])
+
+
+def _taken(port: int) -> SetupError:
+    return SetupError(f"port {port} is taken; name another one: `dlm runs ui --port …`")
 
 
 def _log(root: Path) -> Path:

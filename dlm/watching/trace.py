@@ -162,8 +162,8 @@ def trace_of_record(record: Mapping[str, Any], speller: Speller, model: str, set
     """
     if "steps" not in record or "token_ids" not in record:
         raise DataError(
-            f"document '{record.get('doc_id')}': its record does not hold the order of decoding; set "
-            "`execution: {record_order: true}` in the params, remove records.jsonl, and sample again"
+            f"document '{record.get('doc_id')}': its record does not hold the order of decoding, since it was sampled "
+            "without `execution: {record_order: true}`; with that in the params, remove this file and sample again"
         )
     steps, tokens, passes = record["steps"], record["token_ids"], record["forward_passes"]
     texts = pieces(speller, tokens)

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import without_torch
 
+from dlm.cli.common import logged
+from dlm.progress import say
+
 WITHOUT_TORCH = (sys.executable, without_torch.__file__, "-m", "dlm")
 
 
@@ -86,6 +89,25 @@ def test_a_missing_input_is_named(project: Path) -> None:
     done = dlm(project, "train", "llada-base")
     assert done.returncode == 2
     assert "results/tiny/data/" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_log_says_why_the_work_ended(project: Path) -> None:
+    """Snakemake shows a failed job's log, and little else of what the job said."""
+    done = dlm(project, "train", "llada-base", "--log", "train.log")
+    assert (project / "train.log").read_text().splitlines()[-1] == done.stderr.splitlines()[-1]
+    assert done.stderr.startswith("error: ")
+
+
+def test_the_log_holds_the_traceback_of_a_mistake_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), logged(tmp_path / "work.log"):
+        say("at work")
+        print(1 / 0)
+    lines = (tmp_path / "work.log").read_text().splitlines()
+    assert (
+        lines[0] == "at work"
+        and lines[1].startswith("Traceback")
+        and lines[-1] == "ZeroDivisionError: division by zero"
+    )
 
 
 def test_help_lists_the_verbs_without_loading_torch(project: Path) -> None:

@@ -17,7 +17,7 @@ from dlm.errors import DataError, SettingsError
 from dlm.files import read_json, write_json
 from dlm.inspection import Node, disagreements, find_row, find_rows, lineage_of
 from dlm.inspection.answers import answers_of, record_of
-from dlm.params.plan import Layout
+from dlm.params.layout import Layout
 
 # Of ten documents: 2 right in both, 3 in neither, 4 only slow, 1 only fast.
 SLOW = [1, 1, 0, 0, 0, 1, 1, 1, 1, 0]

@@ -13,7 +13,7 @@ from finished_project import make_project
 from dlm.cli import cli
 from dlm.errors import SettingsError
 from dlm.inspection import find_row
-from dlm.params.plan import Layout
+from dlm.params.layout import Layout
 from dlm.reporting import write_report
 from dlm.reporting.samples import sample
 

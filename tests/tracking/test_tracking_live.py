@@ -17,7 +17,7 @@ import pytest
 from tracking_examples import BEGAN, CURVE, Shown, made_from, write_training
 
 from dlm.files import held
-from dlm.params.plan import Layout
+from dlm.params.layout import Layout
 from dlm.tracking import live_training, sync
 
 

@@ -114,3 +114,5 @@ def test_a_model_refers_to_the_weights_it_was_made_of_and_no_others(clone: Path,
     assert _load_pyfunc(str(reference)).predict(asked) == answers(small_denoiser(seed=1))
     with pytest.raises(DataError, match="no checkpoint 'askd' of scale 'small' is here; did you mean 'asked'"):
         write_model(clone, "small", "askd")
+    with pytest.raises(DataError, match="'asked' of scale 'tiny' is here; it is of scale small: name it with --scale"):
+        write_model(clone, "tiny", "asked")

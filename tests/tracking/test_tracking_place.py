@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tracking_examples import Shown, change_scores
 
+from dlm.errors import SetupError
 from dlm.tracking import sync
-from dlm.tracking.place import origin, shown
+from dlm.tracking.live import live_training
+from dlm.tracking.place import origin, server, shown, tracking_uri
 from dlm.tracking.store import Store
 
 
@@ -27,6 +29,27 @@ from dlm.tracking.store import Store
 )  # fmt: skip
 def test_what_is_printed_of_an_address_has_no_password(address: str, printed: str) -> None:
     assert shown(address) == printed
+
+
+@pytest.mark.parametrize("address", ["localhost:5000", "mlruns", "/data/mlruns", "postgres://me:secret@host/runs"])
+def test_what_is_no_store_is_refused_in_one_line_and_stops_no_training(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    for ask in (server, lambda: tracking_uri(tmp_path), lambda: sync(tmp_path)):
+        with pytest.raises(SetupError, match=r"^MLFLOW_TRACKING_URI is '.*': write the address of a server") as refused:
+            ask()
+        assert "secret" not in str(refused.value)
+    with live_training("tiny", "new", {}, tmp_path) as watch:
+        watch({"loss": 1.0}, 0.0)
+    assert "the training goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["HTTP://host:5000", "postgresql+psycopg2://host/runs", "sqlite:////runs.db"])
+def test_servers_and_databases_are_told_apart(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert tracking_uri(tmp_path) == address
+    assert server() == (address if address.startswith("HTTP") else None)
 
 
 def test_a_password_that_a_long_message_would_cut_is_not_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

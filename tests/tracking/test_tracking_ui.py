@@ -103,6 +103,14 @@ def test_a_server_that_does_not_start_tells_why_without_a_password(
         ui.running(tmp_path).__enter__()
 
 
+def test_a_port_that_was_asked_for_and_is_taken_is_refused_before_any_work(
+    tmp_path: Path, other: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ui, "sync", None)
+    with pytest.raises(SetupError, match=f"^port {other} is taken; name another one: `dlm runs ui --port …`$"):
+        ui.serve(tmp_path, port=other)
+
+
 def _instead(script: str) -> Any:
     original = subprocess.Popen
     return lambda command, **options: original(["/bin/sh", "-c", script], **options)

@@ -17,7 +17,7 @@ rule train:
     wildcard_constraints:
         name=names_of("train"),
     # The longest chain of trainings first, or the machine waits for it in the end.
-    priority: lambda w: PLAN.urgency(w.name)
+    priority: lambda w: urgency(PLAN.params, w.name)
     threads: PLAN.params.execution.threads
     resources:
         # More of them (--set-resources train:nodes=2 train:gpu=8) are as many processes that share each update.
@@ -42,7 +42,7 @@ rule convert:
         log_of("convert"),
     wildcard_constraints:
         name=names_of("convert", "hub", "folder"),
-    priority: lambda w: PLAN.urgency(w.name)
+    priority: lambda w: urgency(PLAN.params, w.name)
     params:
         settings=lambda w: PLAN.digest("checkpoints", w.name),
         code=lambda w: code_digest("checkpoints"),

@@ -9,8 +9,9 @@ from dlm.cli import keep_caches_inside
 from dlm.errors import DlmError
 from dlm.files import sha256_file
 from dlm.params import NAME, code_digest, load_plan
-from dlm.params.plan import SENSITIVITY, SWEEP_SUFFIXES
+from dlm.params.layout import SENSITIVITY, SWEEP_SUFFIXES
 from dlm.params.stamps import read_stamp, remembered
+from dlm.params.urgency import urgency
 
 keep_caches_inside(Path.cwd())
 

@@ -22,7 +22,7 @@ from dlm.analysis.sensitivity.markdown import markdown
 from dlm.analysis.sensitivity.ranks import Rank
 from dlm.analysis.sensitivity.study import Study
 from dlm.files import write_json, write_text
-from dlm.params.plan import SWEEP_SUFFIXES
+from dlm.params.layout import SWEEP_SUFFIXES
 from dlm.params.sweeps.reading import COLUMNS
 
 LINEAGE_FORMAT = "dlm-sensitivity-lineage/1"
