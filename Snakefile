@@ -18,6 +18,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/names.smk"
+include: "workflow/rules/failures.smk"
 
 
 def needed(table, step):

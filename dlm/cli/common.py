@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from dlm.errors import Interrupted, SettingsError, SetupError, line_of
+from dlm.errors import DlmError, Interrupted, SettingsError, SetupError, line_of
 from dlm.files import held
 from dlm.params import Plan, load_plan, stamped
 from dlm.params.layout import Layout
@@ -78,6 +78,17 @@ def requeueable(work: str) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def told_of(work: str) -> Iterator[None]:
+    """Begin the line of an error with the work that met it; one that was interrupted says so itself."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except DlmError as error:
+        raise type(error)(f"{work}: {error}") from error
 
 
 @contextlib.contextmanager

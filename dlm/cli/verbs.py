@@ -18,6 +18,7 @@ from dlm.cli.common import (
     pipeline,
     pipeline_options,
     requeueable,
+    told_of,
 )
 from dlm.cli.planning import PLANNING
 from dlm.cli.rescoring import print_scores
@@ -87,6 +88,7 @@ def train(name: str, scale: str, log: Path | None) -> None:
                     say(f"train {name}: made meanwhile, from the same data, settings and code")
                     return
                 watch = stack.enter_context(live_training(scale, name, made_from, plan.layout.root.absolute()))
+            stack.enter_context(told_of(f"train {name}, recipe '{entry.recipe}'"))
             run_training(
                 name,
                 start,

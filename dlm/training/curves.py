@@ -76,4 +76,4 @@ def refuse_not_finite(model: nn.Module, step: int, loss: float = 0.0) -> None:
 
 
 def _diverged(what: str, step: int) -> DlmError:
-    return DlmError(f"training: {what} at step {step}; lower learning_rate or use fp32")
+    return DlmError(f"{what} at step {step}; lower learning_rate (or use fp32, where precision is bf16)")
