@@ -23,7 +23,7 @@ from dlm.evaluation.programs import programs_allowed
 from dlm.files import write_manifest
 from dlm.settings import GeneratedProblems, ProblemSettings, SandboxSettings
 
-LIMITS = SandboxSettings(seconds=2, memory=256)
+LIMITS = SandboxSettings(seconds=10, memory=256)
 HUMANEVAL = [
     {
         "task_id": f"Own/{number}",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from dlm.sandbox import run_programs
 from dlm.settings import SandboxSettings
 
-LIMITS = SandboxSettings(seconds=1, memory=256, processes=4, files=1, workers=2)
+LIMITS = SandboxSettings(seconds=30, memory=256, processes=4, files=1, workers=2)
+"""Time enough for a busy machine; a program that would never end gets ``HURRIED``."""
+HURRIED = dataclasses.replace(LIMITS, seconds=1)
 
 
 def outcome(program: str, limits: SandboxSettings = LIMITS) -> str:

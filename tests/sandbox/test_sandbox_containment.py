@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from namespaces import ASK
-from sandbox_examples import LIMITS, outcome
+from sandbox_examples import HURRIED, LIMITS, outcome
 
 from dlm.sandbox import PASSED, run_programs
 from dlm.sandbox.launcher import NO_ROOM
@@ -79,13 +79,14 @@ def running(mark: str) -> list[str]:
 )
 def test_a_program_that_misbehaves_fails(name, program, ends):
     before = time.monotonic()
-    assert outcome(program) == ends, name
+    assert outcome(program, HURRIED if ends == "timed out" else LIMITS) == ends, name
     assert time.monotonic() - before < 60
 
 
 def test_a_recursion_without_a_limit_fails():
     program = "import sys\nsys.setrecursionlimit(1 << 30)\ndef f(): f()\nf()"
-    assert outcome(program) in ("timed out", "failed: MemoryError", "killed by SIGSEGV")  # as its Python does it
+    # as its Python does it, and as far as it comes
+    assert outcome(program) in ("timed out", "failed: MemoryError", "failed: SystemError", "killed by SIGSEGV")
 
 
 def test_files_many_and_small_are_limited_too():
@@ -134,7 +135,7 @@ def test_the_network_cannot_be_reached():
 
 def test_nothing_is_left_running(tmp_path):
     assert outcome(LEAVING_SOMETHING) == PASSED
-    assert outcome(LEAVING_SOMETHING + "while True: pass") == "timed out"
+    assert outcome(LEAVING_SOMETHING + "while True: pass", HURRIED) == "timed out"
     assert running(MARK) == []
 
 
@@ -235,9 +236,10 @@ if refused:
     sys.exit({REFUSED!r} + refused)
 from dlm.sandbox import require_isolation, run_programs
 from dlm.settings import SandboxSettings
-limits = SandboxSettings(seconds=1, memory=256, processes=4, files=1)
+limits, hurried = [SandboxSettings(seconds=seconds, memory=256, processes=4, files=1) for seconds in (30, 1)]
 require_isolation(limits)
-print(run_programs(["x = 1", {FORK_BOMB!r}, "import socket; socket.create_connection(('192.0.2.1', 80))"], limits))
+asked = ["x = 1", "import socket; socket.create_connection(('192.0.2.1', 80))"]
+print(run_programs(asked, limits) + run_programs([{FORK_BOMB!r}], hurried))
 """
     script = (
         'mount --bind "$1" "$2" && mount --bind "$3" "$4" && cd / && exec setpriv --reuid 54321 --regid 54321 '
@@ -256,7 +258,7 @@ print(run_programs(["x = 1", {FORK_BOMB!r}, "import socket; socket.create_connec
     if done.stderr.startswith(REFUSED):
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str([PASSED, "timed out", "failed: OSError"])
+    assert done.stdout.strip() == str([PASSED, "failed: OSError", "timed out"])
 
 
 def test_the_launcher_alone_says_what_it_lacks(tmp_path):
