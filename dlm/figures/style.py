@@ -42,6 +42,8 @@ _RC: dict[Any, Any] = {
     "path.simplify": False,
 }
 TITLE: dict[str, Any] = {"x": 0.01, "ha": "left", "fontsize": 11, "fontweight": "bold"}
+Look = tuple[str, str, Any]
+"""Colour, marker and dash."""
 _WIDTH = 7.2
 """Inches: across a printed page."""
 
@@ -98,7 +100,7 @@ def scaled(kind: MetricKind, value: float) -> float:
     return value if kind.loss else 100 * value
 
 
-def looks(names: Sequence[str]) -> dict[str, tuple[str, str, Any]]:
+def looks(names: Sequence[str]) -> dict[str, Look]:
     """Return a colour, marker and dash for each name; no two of the first eight share two of them."""
     return {
         name: (COLOURS[place % len(COLOURS)], MARKERS[(place + turn) % len(MARKERS)], DASHES[place % len(DASHES)])

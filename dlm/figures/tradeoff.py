@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dlm.errors import DataError
-from dlm.figures.style import GREY, grid, looks, mark_baseline, panel_title, scaled, score_label
+from dlm.figures.style import GREY, Look, grid, looks, mark_baseline, panel_title, scaled, score_label
 from dlm.figures.sweep import Line, SweepResults, changed_of, unbounded, whiskers
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PASS = "tokens_per_pass"
@@ -43,41 +44,51 @@ def tradeoff(results: SweepResults) -> Figure:
     rows = -(-len(panels) // columns)
     figure, all_axes = grid(rows, columns, height=2.9, title=_message(panels))
     for axes, (key, lines) in zip(all_axes.flat, panels.items(), strict=False):
-        best = front([line for line in lines if not line.stopped])
-        axes.plot(
-            [line.numbers[PASS] for line in best], [scaled(line.kind, line.value) for line in best],
-            color=GREY, linewidth=1.2, zorder=1,
-        )  # fmt: skip
-        for line in lines:
-            colour, marker, _ = styles[groups[line.setting]]
-            x, y = line.numbers[PASS], scaled(line.kind, line.value)
-            axes.errorbar(x, y, whiskers([line]), color=colour, elinewidth=0.8, alpha=0.7, zorder=2)
-            unbounded(axes, x, line)
-            face = "white" if line.stopped else colour  # hollow: it answered a part of the documents
-            axes.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=5, zorder=3)
-            if line in best:
-                axes.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor="black", zorder=4)
-        own = [line for line in lines if line.is_baseline]
-        mark_baseline(axes, [(line.numbers[PASS], scaled(line.kind, line.value)) for line in own])
+        _panel(axes, lines, [styles[groups[line.setting]] for line in lines])
+        _tell_silent(axes, sum(line.numbers.get(PASS) == 0 for line in results.panels[key]))
         panel_title(axes, *key)
-        axes.set_xlabel("tokens per forward pass")
-        axes.locator_params(axis="x", nbins=5)
-        axes.set_ylabel(score_label(lines[0].kind))
     for axes in list(all_axes.flat)[len(panels) :]:
         axes.set_visible(False)
-    handles = [
-        all_axes.flat[0].plot([], [], marker=styles[level][1], color=styles[level][0], linestyle="")[0]
-        for level in levels
-    ]
-    ring = all_axes.flat[0].plot(
-        [], [], "o-", color=GREY, markerfacecolor="none", markeredgecolor="black", markersize=9
-    )
-    handles, names = [*handles, *ring], [*levels, "Pareto front"]
-    if any(line.stopped for lines in panels.values() for line in lines):
-        handles += all_axes.flat[0].plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5)
+    _legend(figure, all_axes.flat[0], styles, any(line.stopped for lines in panels.values() for line in lines))
+    return figure
+
+
+def _panel(axes: Axes, lines: Sequence[Line], styles: Sequence[Look]) -> None:
+    best = front([line for line in lines if not line.stopped])
+    axes.plot(
+        [line.numbers[PASS] for line in best], [scaled(line.kind, line.value) for line in best],
+        color=GREY, linewidth=1.2, zorder=1,
+    )  # fmt: skip
+    for line, (colour, marker, _) in zip(lines, styles, strict=True):
+        x, y = line.numbers[PASS], scaled(line.kind, line.value)
+        axes.errorbar(x, y, whiskers([line]), color=colour, elinewidth=0.8, alpha=0.7, zorder=2)
+        unbounded(axes, x, line)
+        face = "white" if line.stopped else colour  # hollow: it answered a part of the documents
+        axes.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=5, zorder=3)
+        if line in best:
+            axes.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor="black", zorder=4)
+    own = [line for line in lines if line.is_baseline]
+    mark_baseline(axes, [(line.numbers[PASS], scaled(line.kind, line.value)) for line in own])
+    axes.set_xlabel("tokens per forward pass")
+    axes.locator_params(axis="x", nbins=5)
+    axes.set_ylabel(score_label(lines[0].kind))
+
+
+def _tell_silent(axes: Axes, settings: int) -> None:
+    """Say how many settings have no place here, since their answers are empty."""
+    if settings:
+        told = f"not shown: {settings} setting{'s' * (settings > 1)} of empty answers"
+        axes.annotate(told, (0.02, 0.02), xycoords="axes fraction", va="bottom", fontsize=7, color=GREY)
+
+
+def _legend(figure: Figure, axes: Axes, styles: Mapping[str, Look], stopped: bool) -> None:
+    handles = [axes.plot([], [], marker=look[1], color=look[0], linestyle="")[0] for look in styles.values()]
+    ring = axes.plot([], [], "o-", color=GREY, markerfacecolor="none", markeredgecolor="black", markersize=9)
+    handles, names = [*handles, *ring], [*styles, "Pareto front"]
+    if stopped:
+        handles += axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5)
         names.append("stopped by the budget")
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 4))
-    return figure
 
 
 def _groups(results: SweepResults) -> dict[str, str]:

@@ -67,6 +67,17 @@ def test_what_a_budget_ended_is_hollow_and_not_of_the_front(tables: Path) -> Non
     assert "stopped by the budget" in [text.get_text() for text in figure.legends[0].texts]
 
 
+def test_settings_of_empty_answers_are_counted_where_they_have_no_place(tables: Path) -> None:
+    results = read_sweep_results(tables, "grid")
+    lines = tuple(
+        replace(line, numbers={**line.numbers, "tokens_per_pass": 0.0}) if line.setting == "two-none" else line
+        for line in results.lines
+    )
+    figure = draw("tradeoff", replace(results, lines=lines))
+    assert [texts(axes)[-1] for axes in figure.axes] == ["not shown: 1 setting of empty answers"] * 2
+    assert "not shown" not in " ".join(texts(draw("tradeoff", results).axes[0]))
+
+
 def test_an_interval_without_an_end_goes_on_to_the_edge(tables: Path) -> None:
     results = read_sweep_results(tables, "single")
 
