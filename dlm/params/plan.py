@@ -6,18 +6,17 @@ The workflow asks here; it computes no path of its own.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dlm.errors import SettingsError, did_you_mean
-from dlm.files import digest
 from dlm.params.cells import Cell, row_cells
 from dlm.params.checking import load_params
+from dlm.params.digests import product_digest
 from dlm.params.figures import PUBLISHED
-from dlm.params.folders import described_by, state_of_weights
+from dlm.params.folders import described_by
 from dlm.params.layout import SENSITIVITY, SWEEP_SUFFIXES, TABLE_SUFFIXES, Layout
 from dlm.params.reader import own_files
 from dlm.params.schema import Params
@@ -320,50 +319,7 @@ class Plan:
 
     def digest(self, step: str, name: str) -> str:
         """Digest of every setting that a step's product ``name`` depends on: a change of it re-runs the step."""
-        if step in ("responses", "shards", "scores"):
-            cells = self.bundle(name)
-            limits = self.limits(cells) if step == "scores" else None
-            asked = self._cells_digest(cells)
-            if (sweep := self.sweep_of_bundle(name)) and (budget := sweep.file.scale.budget):
-                passes, *_ = sweep.budget_of(name)
-                asked = digest([asked, dataclasses.asdict(budget), passes])
-            return digest([asked, dataclasses.asdict(limits)]) if limits else asked
-        params = self.params
-        if step == "tables" and (sweep := self.sweep_of(name)):
-            tasks = [dataclasses.asdict(params.tasks[task]) for task in sweep.file.scale.all_tasks]
-            return digest([sweep.file.asked(), params.meaningless, params.title, tasks])
-        entry = self.entry(step, name)
-        parts: list[Any] = [dataclasses.asdict(entry)]
-        if step == "data":
-            parts.append(dataclasses.asdict(params.problems))
-        if step == "checkpoints":
-            parts += [params.seed, params.execution.threads]
-            if isinstance(entry, TrainedCheckpoint):
-                parts.append(dataclasses.asdict(params.recipes[entry.recipe]))
-                parts.append(dataclasses.asdict(params.samplers[entry.sampler]) if entry.sampler else None)
-            if isinstance(entry, FolderCheckpoint):
-                parts.append(state_of_weights(self.layout.root / entry.path))
-        if step == "tables":
-            parts += [
-                params.meaningless,
-                params.title,
-                [dataclasses.asdict(params.tasks[task]) for task in entry.tasks],
-            ]
-        return digest(parts)
-
-    def _cells_digest(self, cells: Iterable[Cell]) -> str:
-        """Digest of cells and of how they are run."""
-        asked = [dataclasses.asdict(cell) | {"execution": cell.execution and running(cell.execution)} for cell in cells]
-        return digest([asked, running(self.params.execution)])
-
-
-def running(execution: ExecutionSettings) -> dict[str, Any]:
-    """Return how a model is run, as far as answers may depend on it.
-
-    Neither the company that cells have in a job is a part of it, nor whether their order is recorded: records without
-    it stay good.
-    """
-    return dataclasses.asdict(dataclasses.replace(execution, bundle=None, record_order=False))
+        return product_digest(self, step, name)
 
 
 def _bundle_of(name: str) -> str:

@@ -18,8 +18,9 @@ import yaml
 from dlm.errors import DataError, SettingsError
 from dlm.files import MANIFEST, digest, read_json, read_manifest, sha256_file, write_json
 from dlm.params.code import code_digest
+from dlm.params.digests import running
 from dlm.params.layout import SENSITIVITY
-from dlm.params.plan import Plan, running
+from dlm.params.plan import Plan
 from dlm.settings import ExecutionSettings
 
 STAMP_FORMAT = "dlm-stamp/1"

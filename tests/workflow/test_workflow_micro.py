@@ -120,7 +120,14 @@ def test_a_damaged_data_line_is_named_with_its_number(project: Path) -> None:
         [sys.executable, "-m", "dlm", "train", "llada-base-sft", "--scale", "micro"],
         cwd=project, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    path.write_text(whole)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert "results/micro/data/reasoning/train.jsonl:7:" in done.stderr
+    error = done.stderr.removeprefix("error: ").rstrip()
+
+    target = "results/micro/checkpoints/llada-base-sft/manifest.json"
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--force", target, "--config", "scale=micro"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=240)
+    path.write_text(whole)
+    end = done.stderr[done.stderr.index("Exiting because a job execution failed") :]
+    assert f"results/micro/logs/train/llada-base-sft.log: error: {error}\n" in end, "said once more where it is seen"
