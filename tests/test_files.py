@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from dlm.errors import SetupError
-from dlm.files import held, is_made_from, replacing_folder, write_manifest, write_text
+from dlm.files import is_made_from, replacing_folder, write_manifest, write_text
+from dlm.locks import held
 
 HOLD = """
 import sys, time
-from dlm.files import held
+from dlm.locks import held
 with held(sys.argv[1], print):
     print("held", flush=True)
     time.sleep(60)

@@ -23,6 +23,7 @@ DATA = {"datasets", "huggingface-hub", "pandas", "pyarrow", "rich", "tenacity", 
 OUTSIDE = {
     "errors": set(),
     "files": set(),
+    "locks": set(),
     "ordering": set(),
     "provenance": set(),
     "progress": {"rich"},
@@ -77,6 +78,7 @@ OUTSIDE = {
 ALONE = {
     "errors": set(),
     "files": set(),
+    "locks": set(),
     "ordering": set(),
     "settings": set(),
     "sandbox": set(),

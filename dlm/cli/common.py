@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from dlm.errors import DlmError, Interrupted, SettingsError, SetupError, line_of
-from dlm.files import held
+from dlm.locks import held
 from dlm.params import Plan, load_plan, stamped
 from dlm.params.layout import Layout
 from dlm.params.reader import read_document

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dlm.errors import SetupError
-from dlm.files import digest, held
+from dlm.files import digest
+from dlm.locks import held
 from dlm.progress import say
 
 FOLDER = ".mlflow"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlm.errors import DlmError
-from dlm.files import is_held
+from dlm.locks import is_held
 from dlm.progress import Progress, say
 from dlm.tracking.experiments import tags_of_experiment
 from dlm.tracking.place import artifact_root, one_at_a_time, origin, shown, tracking_uri

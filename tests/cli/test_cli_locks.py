@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from dlm.files import held
+from dlm.locks import held
 from dlm.params import load_plan
 
 

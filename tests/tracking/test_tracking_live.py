@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tracking_examples import BEGAN, CURVE, Shown, made_from, write_training
 
-from dlm.files import held
+from dlm.locks import held
 from dlm.params.layout import Layout
 from dlm.tracking import live_training, sync
 
