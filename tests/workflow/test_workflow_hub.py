@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from dlm.files import read_manifest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 PARITY = Path(__file__).resolve().parents[1] / "parity" / "checkpoints"
 MINE = """extends: paper
 title: "GSM8K of LLaDA-8B-Instruct on 20 documents, with the weights of a stand-in"
@@ -70,7 +70,7 @@ def make(folder: Path, repository: Path, endpoint: str, *targets: str) -> None:
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "1", *targets, "--config", "scale=mine"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=280,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
