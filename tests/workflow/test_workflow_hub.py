@@ -56,8 +56,9 @@ def hub(shared: Path, tmp_path: Path) -> Path:
 
 
 def project(repository: Path, folder: Path) -> Path:
+    compiled = shutil.ignore_patterns("__pycache__")  # where others write, and take away, at the same time
     for name in ("params", "workflow", "profiles", "data"):
-        shutil.copytree(repository / name, folder / name)
+        shutil.copytree(repository / name, folder / name, ignore=compiled)
     shutil.copy(repository / "Snakefile", folder / "Snakefile")
     (folder / "params" / "mine.yaml").write_text(MINE)
     return folder

@@ -14,8 +14,9 @@ import pytest
 
 @pytest.fixture
 def project(tmp_path: Path, repository: Path) -> Path:
+    compiled = shutil.ignore_patterns("__pycache__")  # where others write, and take away, at the same time
     for name in ("params", "workflow", "profiles", "data"):
-        shutil.copytree(repository / name, tmp_path / name)
+        shutil.copytree(repository / name, tmp_path / name, ignore=compiled)
     shutil.copy(repository / "Snakefile", tmp_path / "Snakefile")
     return tmp_path
 
