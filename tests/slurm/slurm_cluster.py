@@ -41,6 +41,8 @@ class ClusterError(RuntimeError):
 def configuration(root: Path, user: str, min_job_age: int, node_timeout: int, *more: str) -> str:
     """The text of slurm.conf. A requeued job waits until its credential has expired (`cred_expire`, by default 120 s).
 
+    Until then its launch has to have arrived, on a busy machine as well.
+
     A job over its memory is killed, as seen by accounting that looks every second. One of the partition urgent takes
     the place of others, which go back into the queue.
     """
@@ -52,7 +54,7 @@ def configuration(root: Path, user: str, min_job_age: int, node_timeout: int, *m
         f"SlurmUser={user}",
         f"SlurmdUser={user}",
         "AuthType=auth/munge",
-        f"AuthInfo=socket={root}/run/munge.sock,cred_expire=6",
+        f"AuthInfo=socket={root}/run/munge.sock,cred_expire=12",
         "CredType=cred/munge",
         f"StateSaveLocation={root}/state",
         f"SlurmdSpoolDir={root}/spool/%n",
