@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import signal
 import sys
@@ -26,11 +27,23 @@ os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
 os.environ["HF_HOME"] = str(REPOSITORY / ".cache" / "tests" / "huggingface")
 os.environ["XDG_CACHE_HOME"] = str(REPOSITORY / ".cache" / "tests")
 os.environ["MPLCONFIGDIR"] = str(REPOSITORY / ".cache" / "tests" / "matplotlib")
+# Servers that tests start are asked directly, wherever else this machine's proxy is to be asked.
+for variable in ("no_proxy", "NO_PROXY"):
+    os.environ[variable] = ",".join(filter(None, [os.environ.get(variable), "127.0.0.1", "localhost"]))
 # Started in the background of a script, this process ignores Ctrl-C, and so does all that it starts; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if "torch" in sys.modules:
     sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _the_same_random_numbers() -> None:
+    """Begin each test with the same random numbers, whatever ran before it in its worker."""
+    random.seed(0)
+    for name, seed in (("numpy.random", "seed"), ("torch", "manual_seed")):
+        if name in sys.modules:
+            getattr(sys.modules[name], seed)(0)
 
 
 @pytest.fixture(scope="session")

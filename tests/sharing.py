@@ -1,11 +1,13 @@
-"""Something dear that several tests read: made once, by whichever of pytest's workers needs it first."""
+"""What tests, their workers and others on a busy machine must not take from each other: dear things, ports, time."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,8 +35,29 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     return folder
 
 
+_kept: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """Return a port of this machine that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of this machine that nobody listens at, nor will: it is this process's own until it ends.
+
+    A port that is only looked up is anybody's again before a server has taken it: another test's, or that of any
+    connection, since the kernel gives those out of the same range. So it stays bound here, by a socket that does not
+    listen; whoever asks for this very port and says SO_REUSEADDR, as servers do, is given it as well (by Linux).
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    _kept.append(kept)
+    return int(kept.getsockname()[1])
+
+
+def own_time() -> float:
+    """Return the seconds of a clock that stands still while this thread waits for a processor.
+
+    By it a test can say that something does not wait, for a server say, however busy the machine is with other tests.
+    """
+    waited = 0
+    with contextlib.suppress(OSError), open("/proc/thread-self/schedstat") as stream:  # proc(5)
+        waited = int(stream.read().split()[1])
+    return time.monotonic() - waited / 1e9

@@ -21,7 +21,7 @@ import sys, time
 from dlm.locks import held
 with held(sys.argv[1], print):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(1000)
 """
 
 

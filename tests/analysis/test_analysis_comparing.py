@@ -143,7 +143,7 @@ def test_the_verb(tmp_path: Path, repository: Path) -> None:
     add(tmp_path, "one", 60)
     add(tmp_path, "other", 50)
     command = [sys.executable, "-m", "dlm", "compare", "one/words", "other/words"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=280)
     assert "difference: -10.00 ± 3.02 percentage points on the same documents, p = 0.00195" in done.stdout
     assert "│ model" in done.stdout and "selector" not in done.stdout
 

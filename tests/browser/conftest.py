@@ -34,7 +34,7 @@ def drive(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Drive:
     def run(scenario: Scenario) -> dict[str, Any]:
         command = [str(node), str(Path(__file__).with_name("drive.mjs")), str(modules), str(chromium)]
         done = subprocess.run(
-            command, input=json.dumps(scenario), cwd=folder, capture_output=True, text=True, timeout=900
+            command, input=json.dumps(scenario), cwd=folder, capture_output=True, text=True, timeout=1500
         )
         assert done.returncode == 0, f"{done.stderr}\n(screenshot: {folder / 'failed.png'})"
         report: dict[str, Any] = json.loads(done.stdout)

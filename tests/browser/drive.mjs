@@ -6,6 +6,7 @@
 //   {"open": address}             go there
 //   {"see": text}                 wait until the text is visible
 //   {"find": selector}            wait until such an element is visible
+//   {"gone": selector}            wait until no such element is visible
 //   {"click": text}               click what has this text or label
 //   {"tick": text}                tick the box of the table row with this text
 //   {"press": key}                press a key, such as ArrowRight
@@ -29,9 +30,10 @@ const report = { read: [], count: [], fits: [], elsewhere: [] };
 const home = new URL(steps.find((step) => step.open).open).host;
 
 // Root has no sandbox; a container's /dev/shm is small.
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+const patience = 240_000; // a busy machine starts and draws slowly
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"], timeout: patience });
 const page = await browser.newPage({ viewport: { width: 1600, height: 900 } });
-page.setDefaultTimeout(240_000); // a busy machine draws slowly
+page.setDefaultTimeout(patience);
 page.on("request", (request) => {
   const { protocol, host } = new URL(request.url());
   if (protocol.startsWith("http") && host !== home) report.elsewhere.push(request.url());
@@ -42,6 +44,7 @@ const does = {
   open: (address) => page.goto(address),
   see: (what) => page.getByText(what).filter({ visible: true }).first().waitFor(),
   find: (selector) => page.locator(selector).filter({ visible: true }).first().waitFor(),
+  gone: (selector) => page.locator(selector).filter({ visible: true }).first().waitFor({ state: "hidden" }),
   click: (what) => page.getByText(what, { exact: true }).or(page.getByLabel(what, { exact: true })).first().click(),
   tick: async (what) => {
     const row = await page.locator(".ag-row", { hasText: what }).first().getAttribute("row-index");

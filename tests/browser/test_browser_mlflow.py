@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 Drive = Callable[[list[dict[str, str]]], dict[str, Any]]
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 
 PARAMS = """\
 extends: micro
@@ -36,6 +36,8 @@ tables:
     rows:
       - {model: llada-base, label: LLaDA-like Base, stage: before SFT}
 """
+POINTS = 12 + 4
+"""Of the training's losses on training rows and on held-out ones."""
 STEPS = [
     *(f"prepare {name}" for name in ("corpus", "instruct", "reasoning", "tokenizer-llada", "sudoku")),
     "train llada-base",
@@ -53,7 +55,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     (root / "params" / "two.yaml").write_text(PARAMS)
     for step in STEPS:
         command = [sys.executable, "-m", "dlm", *step.split(), "--scale", "two"]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
     return root
 
@@ -75,7 +77,7 @@ def links(project: Path) -> Iterator[dict[str, str]]:
         yield dict(re.findall(r"runs ui: (dlm/\S+): (http\S+)", said))
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(timeout=300)
 
 
 def test_the_list_of_evaluations_reads_like_the_table(drive: Drive, links: dict[str, str], tmp_path: Path) -> None:
@@ -113,6 +115,7 @@ def test_two_sampler_settings_are_compared(drive: Drive, links: dict[str, str], 
             {"see": "Parallel Coordinates Plot"},
             {"shot": str(tmp_path / "comparison.png")},
             {"click": "Show diff only"},
+            {"gone": 'td:text-is("sampler.canvas.block_size"), th:text-is("sampler.canvas.block_size")'},
             {"read": "body"},
         ]
     )
@@ -135,8 +138,9 @@ def test_a_training_shows_its_loss_curve(drive: Drive, links: dict[str, str], tm
             {"click": "Model metrics"},
             {"see": "llada-base (loss/train)"},
             {"see": "llada-base (loss/held_out)"},
+            {"find": f".scatterlayer .trace .points path >> nth={POINTS - 1}"},
             {"shot": str(tmp_path / "curve.png")},
             {"count": ".scatterlayer .trace .points path"},
         ]
     )
-    assert report["count"][0] >= 12 + 4, "every recorded loss is a point"
+    assert report["count"][0] >= POINTS, "every recorded loss is a point"

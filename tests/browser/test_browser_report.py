@@ -13,7 +13,7 @@ from finished_project import make_project
 from dlm.reporting import write_report
 
 Drive = Callable[[list[dict[str, str]]], dict[str, Any]]
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 
 
 def test_cells_are_found_opened_and_read_by_keys(drive: Drive, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dlm.tracking.ui import running
 from dlm.tracking.views import link
 
 Drive = Callable[[list[dict[str, str]]], dict[str, Any]]
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 STEPS, BLOCKS, TEMPERATURES = (4, 8, 16, 32, 64), (8, 16, 32, 64), (0.0, 0.25, 0.5, 0.75, 1.0)
 MODELS = ("llada-instruct-sft", "dream-instruct-sft")
 DOCUMENTS = 40
@@ -66,7 +66,7 @@ def test_scatter_and_parallel_coordinates_of_two_hundred_settings(drive: Drive, 
             {"see": "200 matching runs"},
             {"see": "Score (higher: better) by passes (fewer: cheaper)"},
             {"find": f"{parallel} .dimension"},
-            {"find": f"{scatter} .scatterlayer"},
+            {"find": f"{scatter} .scatterlayer .points path >> nth=199"},
             {"shot": str(tmp_path / "charts.png")},
             {"read": scatter},
             {"read": parallel},

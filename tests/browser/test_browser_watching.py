@@ -12,7 +12,7 @@ from dlm.watching import Frame, Trace
 from dlm.watching.page import write_page
 
 Drive = Callable[[list[dict[str, str]]], dict[str, Any]]
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 
 
 def test_a_page_plays_by_keys_on_a_small_screen(drive: Drive, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def dlm(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
     )
 
 

@@ -27,7 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
 def dlm(
     project: Path, *arguments: str, program: tuple[str, ...] = (sys.executable, "-m", "dlm")
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*program, *arguments], cwd=project, capture_output=True, text=True, timeout=120)
+    return subprocess.run([*program, *arguments], cwd=project, capture_output=True, text=True, timeout=280)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,6 @@ def test_the_log_holds_the_traceback_of_a_mistake_of_ours(tmp_path: Path) -> Non
 
 def test_help_lists_the_verbs_without_loading_torch(project: Path) -> None:
     code = "import sys, dlm.cli; sys.argv = ['dlm', '--help']; dlm.cli.main(); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=280)
     assert all(verb in done.stdout for verb in ("prepare", "train", "convert", "sample", "score", "table"))
     assert done.stdout.rstrip().endswith("False")

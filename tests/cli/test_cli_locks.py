@@ -26,7 +26,7 @@ def test_a_product_that_another_process_makes_is_waited_for(tmp_path: Path, repo
         assert told.endswith("; waiting for its end\n")
         time.sleep(0.5)
         assert process.poll() is None and not manifest.parent.exists()
-    _, rest = process.communicate(timeout=120)
+    _, rest = process.communicate(timeout=280)
     assert process.returncode == 0 and rest == "prepare sudoku: 1 files\n"
     assert manifest.exists()
     assert log.read_text() == told + rest

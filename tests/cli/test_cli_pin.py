@@ -30,7 +30,7 @@ def pin(endpoint: str, project: Path, *options: str) -> subprocess.CompletedProc
         "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1",
     }  # fmt: skip
     command = [sys.executable, "-m", "dlm", "pin", "--scale", "mine", *options]
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=280)
 
 
 def test_a_branch_is_pinned_once(shared: Path, tmp_path: Path) -> None:

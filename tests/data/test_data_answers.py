@@ -184,8 +184,8 @@ def test_final_number(text, number):
 )
 def test_long_hostile_text_takes_linear_time(piece):
     text = piece * (50_000 // len(piece))
-    start = time.perf_counter()
+    start = time.process_time()
     countdown_correct(text, [1, 2], 3)
     sudoku_cells(text, PUZZLE, SOLUTION)
     final_number(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

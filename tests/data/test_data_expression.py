@@ -1,3 +1,4 @@
+import gc
 import time
 from fractions import Fraction
 
@@ -125,6 +126,7 @@ def test_length_and_depth_are_bounded():
 
 
 def test_large_results_cost_nothing():
-    start = time.perf_counter()
+    gc.collect()  # not within: it takes longer than what is measured
+    start = time.process_time()  # the clock's seconds are others' too on a machine that is busy
     evaluate("*".join(["999999999999"] * 15))
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1

@@ -40,7 +40,7 @@ def fetched(endpoint: str, home: Path, *arguments: str) -> list:
         "HF_HUB_OFFLINE": "0",
     }  # fmt: skip
     command = [sys.executable, "-c", SCRIPT, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -60,7 +60,8 @@ def test_masking_hides_the_stated_share_and_only_trainable_positions() -> None:
     tokens = torch.zeros(400, 100, dtype=torch.int64)
     trainable = torch.ones_like(tokens, dtype=torch.bool)
     trainable[:, :50] = False
-    noised = corrupt(tokens, trainable, torch.full((400, 1), 0.3), torch.rand(400, 100), schedule("linear"), MASK)
+    drawn = torch.rand(400, 100, generator=torch.Generator().manual_seed(0))
+    noised = corrupt(tokens, trainable, torch.full((400, 1), 0.3), drawn, schedule("linear"), MASK)
     assert not noised.masked_BL[:, :50].any()
     assert torch.equal(noised.tokens_BL == MASK, noised.masked_BL)
     share = noised.masked_BL[:, 50:].double().mean().item()

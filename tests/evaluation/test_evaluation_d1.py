@@ -199,11 +199,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_is_wrong_and_quick(text):
-    began = time.perf_counter()
+    began = time.process_time()
     assert d1.gsm8k({"answer": "-7"}, d1.gsm8k_answers([text], [])) == {"exact_match": 0.0}
     assert d1.gsm8k({"answer": "-7"}, d1.lenient_gsm8k_answers([text], [])) == {"exact_match": 0.0}
     assert d1.math500({"answer": "7"}, d1.math500_answers([text], [])) == {"exact_match": 0.0}
     assert d1.countdown({"numbers": [1, 1], "target": 9}, d1.countdown_answers([text], [])) == {"exact_match": 0.0}
     ((right, empty),) = d1.sudoku({"puzzle": "0" * 16, "solution": GRID}, d1.sudoku_answers([text], [])).values()
     assert 0 <= right <= empty == 16
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

@@ -56,12 +56,12 @@ def test_a_sudoku_counts_its_empty_cells_only(text, right):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_is_wrong_and_quick(text):
-    began = time.perf_counter()
+    began = time.process_time()
     assert word_problem({"answer": "7"}, [text]) == {"exact_match": 0.0}
     assert countdown(COUNTDOWN, [text]) == {"exact_match": 0.0}
     right, empty = sudoku(PUZZLE, [text])["cell_accuracy"]
     assert (0 <= right <= empty) and empty == 3
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_cells_are_summed_before_they_are_divided():

@@ -140,7 +140,7 @@ def test_a_missing_file_names_what_to_run(tmp_path):
 def hold(path: Path, ready: Any, done: Any) -> None:
     with RecordStore(path, writable=True):
         ready.set()
-        done.wait(30)
+        done.wait(250)
 
 
 def test_two_processes_do_not_write_at_once(path):
@@ -149,7 +149,7 @@ def test_two_processes_do_not_write_at_once(path):
     other = context.Process(target=hold, args=(path, ready, done))
     other.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(250)
         with pytest.raises(SetupError, match="another process is writing"):
             RecordStore(path, writable=True)
         assert len(RecordStore(path)) == 3

@@ -68,7 +68,8 @@ def test_what_python_would_run_changes_it(before: str, after: str) -> None:
 
 @pytest.fixture
 def package(tmp_path: Path, repository: Path) -> Path:
-    return Path(shutil.copytree(repository / "dlm", tmp_path / "dlm"))
+    compiled = shutil.ignore_patterns("__pycache__")  # where others write, and take away, at the same time
+    return Path(shutil.copytree(repository / "dlm", tmp_path / "dlm", ignore=compiled))
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sharing import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo", "srun")
 NODES = ("n1", "n2")
 GPUS = 2
 CPUS = 4
 MEMORY_MB = 8000
+PATIENCE_S = 180
+"""How long what has to happen may take: it ends what hangs, and says nothing of how quick a busy machine is."""
 # Debian puts daemons there, which an ordinary user's PATH may lack.
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
@@ -35,22 +38,15 @@ class ClusterError(RuntimeError):
     """The private cluster did not start, or a client of it failed."""
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on just now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 def configuration(root: Path, user: str, min_job_age: int, node_timeout: int, *more: str) -> str:
     """The text of slurm.conf. A requeued job waits until its credential has expired (`cred_expire`, by default 120 s).
+
+    Until then its launch has to have arrived, on a busy machine as well.
 
     A job over its memory is killed, as seen by accounting that looks every second. One of the partition urgent takes
     the place of others, which go back into the queue.
     """
-    controller, *node_ports = free_ports(1 + len(NODES))
+    controller, *node_ports = (free_port() for _ in range(1 + len(NODES)))
     lines = [
         "ClusterName=testbed",
         f"SlurmctldHost={socket.gethostname().split('.')[0]}(127.0.0.1)",
@@ -58,7 +54,7 @@ def configuration(root: Path, user: str, min_job_age: int, node_timeout: int, *m
         f"SlurmUser={user}",
         f"SlurmdUser={user}",
         "AuthType=auth/munge",
-        f"AuthInfo=socket={root}/run/munge.sock,cred_expire=6",
+        f"AuthInfo=socket={root}/run/munge.sock,cred_expire=12",
         "CredType=cred/munge",
         f"StateSaveLocation={root}/state",
         f"SlurmdSpoolDir={root}/spool/%n",
@@ -81,7 +77,7 @@ def configuration(root: Path, user: str, min_job_age: int, node_timeout: int, *m
         "JobAcctGatherParams=OverMemoryKill",
         "PreemptType=preempt/partition_prio",
         "PreemptMode=REQUEUE",
-        "KillWait=5",
+        "KillWait=30",
         f"MinJobAge={min_job_age}",
         "SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1,sched_min_interval=0",
         f"NodeName=DEFAULT CPUs={CPUS} RealMemory={MEMORY_MB} Gres=gpu:{GPUS} State=UNKNOWN",
@@ -128,7 +124,7 @@ class Cluster:
         self.daemon("slurmctld", "-D", "-i")
         for node in NODES:
             self.daemon("slurmd", "-D", "-N", node)
-        self.wait_until_idle(60)
+        self.wait_until_idle(PATIENCE_S)
 
     def write_configuration(self) -> None:
         (self.root / "slurm.conf").write_text(
@@ -148,7 +144,7 @@ class Cluster:
         places = {"pid-file": run / "munged.pid", "log-file": log / "munged.log", "seed-file": run / "munged.seed"}
         options = [f"--{name}={path}" for name, path in places.items()]
         self.daemon("munged", "--foreground", f"--key-file={key}", f"--socket={run / 'munge.sock'}", *options)
-        self.wait_for(lambda: (run / "munge.sock").exists(), 20, "munged made no socket")
+        self.wait_for(lambda: (run / "munge.sock").exists(), PATIENCE_S, "munged made no socket")
 
     def start_accounting(self) -> None:
         """None, as on many a small cluster."""
@@ -183,7 +179,7 @@ class Cluster:
 
     def revive_node(self, node: str) -> None:
         self.daemon("slurmd", "-D", "-N", node)
-        self.wait_until_idle(60)
+        self.wait_until_idle(PATIENCE_S)
 
     def node_state(self, node: str) -> str:
         return self.client("sinfo", "-h", "-N", "-n", node, "-p", "gpu", "-o", "%T").strip()
@@ -195,8 +191,13 @@ class Cluster:
         """
         token = f"saved-{time.time_ns()}"
         self.client("scontrol", "update", f"jobid={job_id}", f"comment={token}")
-        saved = self.root / "state" / "job_state"
-        self.wait_for(lambda: saved.exists() and token.encode() in saved.read_bytes(), 60, "no state was saved")
+
+        def saved() -> bool:
+            with contextlib.suppress(OSError):  # it is replaced by being removed first
+                return token.encode() in (self.root / "state" / "job_state").read_bytes()
+            return False
+
+        self.wait_for(saved, PATIENCE_S, "no state was saved")
 
     def kill_controller(self) -> None:
         controller = self.daemons.pop("slurmctld")
@@ -206,11 +207,11 @@ class Cluster:
     def revive_controller(self) -> None:
         """It finds the jobs that it had."""
         self.daemon("slurmctld", "-D")
-        self.wait_for(lambda: self.run("scontrol", "ping").stdout.count("UP") == 1, 60, "no controller")
+        self.wait_for(lambda: self.run("scontrol", "ping").stdout.count("UP") == 1, PATIENCE_S, "no controller")
 
     def wait_until_idle(self, seconds: float) -> None:
         def idle() -> bool:
-            done = self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T", timeout=40)
+            done = self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T")
             states = done.stdout.split()
             if any(state.startswith(("inval", "drain")) for state in states):
                 raise ClusterError(f"nodes are {states}\n{self.logs()}")
@@ -235,11 +236,11 @@ class Cluster:
             parts.append("\n".join([f"--- {path.name}", *lines]))
         return "\n".join(parts)
 
-    def run(self, *command: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
         """A client of this cluster, never waited for without end."""
         return subprocess.run(command, env=dict(self.environment), capture_output=True, text=True, timeout=timeout)
 
-    def client(self, *command: str, timeout: float = 30) -> str:
+    def client(self, *command: str, timeout: float = PATIENCE_S) -> str:
         """What a client printed; a failure is an error."""
         done = self.run(*command, timeout=timeout)
         if done.returncode:
@@ -255,7 +256,7 @@ class Cluster:
         """Cancel what is left, wait until its processes are gone, and take back nodes that a failed test drained."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.run("scancel", "-u", getpass.getuser())
-            end = time.monotonic() + 30
+            end = time.monotonic() + PATIENCE_S
             while self.run("squeue", "-h").stdout.strip() and time.monotonic() < end:
                 time.sleep(0.2)
             if "drain" in self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T").stdout:

@@ -176,8 +176,8 @@ def begun_since(notes: Path, when: float) -> int:
     return sum(float(line.split(" ", 1)[0]) > when for line in notes.read_text().splitlines())
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 90, pause: float = 0.3) -> None:
-    """Wait until something is true."""
+def eventually(condition: Callable[[], bool], seconds: float = 240, pause: float = 0.3) -> None:
+    """Wait until something is true; the seconds end what hangs, and say nothing of how quick a busy machine is."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s"

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slurm_cluster import SEARCH, Cluster, free_ports, require, started
+from sharing import free_port
+from slurm_cluster import PATIENCE_S, SEARCH, Cluster, require, started
 from slurm_toy import Toy, eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
@@ -22,7 +23,7 @@ class Accounted(Cluster):
     """A cluster that keeps accounts."""
 
     def start_accounting(self) -> None:
-        (port,) = free_ports(1)
+        port = free_port()
         munge = self.root / "run" / "munge.sock"
         # the socket's path stands where a password would
         self.more = (
@@ -51,7 +52,7 @@ class Accounted(Cluster):
         (self.root / "slurmdbd.conf").write_text("\n".join(settings) + "\n")
         (self.root / "slurmdbd.conf").chmod(0o600)
         self.daemon("slurmdbd", "-D")
-        self.wait_for(lambda: self.run("sacctmgr", "-n", "show", "cluster").returncode == 0, 60, "no slurmdbd")
+        self.wait_for(lambda: self.run("sacctmgr", "-n", "show", "cluster").returncode == 0, PATIENCE_S, "no slurmdbd")
 
     def start_database(self) -> None:
         data, at = self.root / "db", self.root / "run" / "db.sock"
@@ -59,12 +60,12 @@ class Accounted(Cluster):
         assert path is not None
         user = f"--user={getpass.getuser()}"
         options = (f"--datadir={data}", user, "--auth-root-authentication-method=socket", "--skip-test-db")
-        subprocess.run([path, "--no-defaults", *options], check=True, capture_output=True, timeout=120)
+        subprocess.run([path, "--no-defaults", *options], check=True, capture_output=True, timeout=PATIENCE_S)
         self.daemon(
             "mariadbd", "--no-defaults", f"--datadir={data}", user, "--skip-networking", f"--socket={at}",
             f"--pid-file={self.root}/run/mariadb.pid", "--innodb-buffer-pool-size=64M",
         )  # fmt: skip
-        self.wait_for(at.exists, 60, "mariadbd made no socket")
+        self.wait_for(at.exists, PATIENCE_S, "mariadbd made no socket")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -82,18 +83,27 @@ def accounted() -> Iterator[Cluster]:
 def test_the_accounts_say_how_jobs_ended_that_squeue_has_forgotten(
     accounted: Cluster, tmp_path: Path, repository: Path
 ) -> None:
-    """One is cancelled, one ends well; squeue, asked by nobody else here, has forgotten the first at once."""
+    """One is cancelled, one ends well; squeue, asked by nobody else here, has forgotten the first at once.
+
+    It answers nothing from before the first is cancelled until the accounts know of it: it forgets no job that runs.
+    """
     toy = Toy(tmp_path, repository, accounted.environment)
-    forgotten, asked = tmp_path / "forgotten", tmp_path / "asked"
-    wrapped(toy, "squeue", f'REAL "$@" | if [ -e {forgotten} ]; then grep -v -f {forgotten}; else cat; fi')
+    forgotten, asked, wait = tmp_path / "forgotten", tmp_path / "asked", tmp_path / "wait"
+    answer = f'said=$(REAL "$@") || exit; while [ -e {wait} ]; do sleep 0.1; done'
+    forget = f"if [ -e {forgotten} ]; then grep -v -f {forgotten}; else cat; fi"
+    wrapped(toy, "squeue", f'{answer}; printf "%s\n" "$said" | {forget}')
     wrapped(toy, "sacct", f'echo "$*" >> {asked}; REAL "$@"')
     running = toy.start("part1.txt", "part2.txt", "--keep-going")
     try:
         eventually(lambda: toy.exists("runs.log") and len(toy.read("runs.log").split()) == 2)
         assert not asked.exists()  # as long as squeue knows them all
         first = accounted.jobs()[0][0]
-        forgotten.write_text(f"^{first} \n")
+        wait.touch()
         accounted.client("scancel", first)
+        asking = ("sacct", "-n", "-X", "-j", first, "-o", "State")
+        eventually(lambda: "CANCELLED" in accounted.client(*asking), PATIENCE_S)
+        forgotten.write_text(f"^{first} \n")
+        wait.unlink()
         eventually(lambda: "Error in rule" in running.text)
         toy.go()
         assert running.wait() == 1

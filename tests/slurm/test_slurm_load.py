@@ -18,7 +18,7 @@ from snakemake_executor_plugin_submitit.resources import submission
 from snakemake_executor_plugin_submitit.slurm import Slurm
 from snakemake_executor_plugin_submitit.submitting import Order, Submitter, arrays
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1500)]
 
 JOBS = 300
 
@@ -39,11 +39,11 @@ def test_hundreds_of_jobs_are_few_submissions_and_one_query(toy: Toy, idle: Clus
     names = [f"part{n}.txt" for n in range(JOBS)]
     asked = "part:slurm_extra=--begin=now+1hour"
     running = toy.start(*names, "--set-resources", asked, "--submitit-array-size", "100", jobs=JOBS)
-    eventually(lambda: running.text.count("Submitted 100 jobs as SLURM array") == JOBS / 100, 300)
+    eventually(lambda: running.text.count("Submitted 100 jobs as SLURM array") == JOBS / 100, 400)
     assert len(submissions.read_text().splitlines()) == JOBS / 100
     seen = len(looks.read_text().splitlines()) if looks.exists() else 0
     began = time.monotonic()
-    eventually(lambda: looks.exists() and len(looks.read_text().splitlines()) >= seen + 5, 120)
+    eventually(lambda: looks.exists() and len(looks.read_text().splitlines()) >= seen + 5)
     took = time.monotonic() - began
     times = [line.split(" ", 2) for line in looks.read_text().splitlines()[seen:]]
     print(
@@ -84,13 +84,16 @@ def test_three_hundred_short_jobs_run(
     for together in arrays(orders, 1000):
         submitter.submit(together)
     submitted = time.time()
-    eventually(lambda: all((tmp_path / f"{n}").exists() for n in range(JOBS)), 600)
+    # a file is there before the time is in it
+    eventually(
+        lambda: all((tmp_path / f"{n}").exists() and (tmp_path / f"{n}").stat().st_size for n in range(JOBS)), 800
+    )
     starts = sorted(float((tmp_path / f"{n}").read_text()) for n in range(JOBS))
     print(
         f"{JOBS} jobs: submitted in {submitted - began:.1f} s, {1000 * (submitted - began) / JOBS:.0f} ms each; the "
         f"first ran {starts[0] - submitted:.1f} s later, the last {starts[-1] - submitted:.1f} s"
     )
-    eventually(lambda: all(entry.result is not None for entry in entries.values()), 60)
+    eventually(lambda: all(entry.result is not None for entry in entries.values()))
     assert all(entry.result and entry.result.good for entry in entries.values())
     assert len(idle.jobs()) == before + JOBS
     assert {job_id.partition("_")[0] for job_id, _, _ in idle.jobs()[before:]} == {entries_number(entries)}
@@ -107,7 +110,7 @@ def test_who_ran_out_of_memory_or_time_gets_more(toy: Toy, idle: Cluster, before
     running = toy.start(
         "hungry.txt", "part1.txt", "--set-resources", "part:runtime=1", "--retries", "1", "--keep-going"
     )
-    eventually(lambda: "ran out of memory: it ended FAILED" in running.text, 120)
+    eventually(lambda: "ran out of memory: it ended FAILED" in running.text)
     assert re.search(r"\| slurmstepd\S*: error: .*exceeded memory limit", running.text)
     eventually(lambda: "ran out of time: it ended TIMEOUT" in running.text, 240)
     toy.go()
@@ -123,7 +126,7 @@ def test_a_controller_that_is_away_is_waited_for(toy: Toy, idle: Cluster, before
     eventually(lambda: states(idle, before) == ["RUNNING", "RUNNING"] and toy.exists("runs.log"))
     idle.save_state(idle.jobs()[before][0])
     idle.kill_controller()
-    eventually(lambda: "SLURM does not say how the jobs are; still waiting" in running.text, 120)
+    eventually(lambda: "SLURM does not say how the jobs are; still waiting" in running.text)
     toy.go()  # both end while nobody listens
     idle.revive_controller()
     running.good()
@@ -150,7 +153,8 @@ def test_a_submission_whose_failure_passes_is_tried_again(
     said = running.good()
     assert said.count("trying again in 1 s: sbatch: error: Socket timed out") == 1
     assert toy.read("whole.txt") == "1\n2\n"
-    assert states(idle, before) == ["CANCELLED"] * withdrawn + ["COMPLETED"] * 3
+    ended = ["CANCELLED"] * withdrawn + ["COMPLETED"] * 3
+    eventually(lambda: states(idle, before) == ended)  # the result of the last may be there before SLURM sees its end
 
 
 def test_a_submission_that_fails_too_often_is_reported(toy: Toy, idle: Cluster, before: int) -> None:
@@ -166,7 +170,7 @@ def test_jobs_that_cannot_be_cancelled_live_on(toy: Toy, idle: Cluster, before: 
     """With the folder of Snakemake's that they look into when they start."""
     toy.spied("scancel", "[ -e go ] || exit 1")
     first = toy.start("whole.txt")
-    eventually(lambda: states(idle, before) == ["RUNNING", "RUNNING"])
+    eventually(lambda: states(idle, before) == ["RUNNING", "RUNNING"] and "Submitted" in first.text)
     first.interrupt()
     assert first.wait() == 1
     assert "Jobs could not be cancelled, the next start attaches to them: scancel: exit code 1" in first.text
@@ -184,7 +188,7 @@ def test_two_clones_do_not_disturb_each_other(
     (tmp_path / "other").mkdir()
     other = Toy(tmp_path / "other", repository, idle.environment)
     one, two = toy.start("whole.txt"), other.start("whole.txt")
-    eventually(lambda: states(idle, before) == ["RUNNING"] * 4, 120)
+    eventually(lambda: states(idle, before) == ["RUNNING"] * 4 and "Submitted" in one.text)
     one.interrupt()
     assert one.wait() == 1
     assert "Cancelled 2 SLURM jobs" in one.text
@@ -207,7 +211,7 @@ def test_it_works_within_a_slurm_job_and_nothing_of_that_leaks(toy: Toy, idle: C
         "-oouter.log",
     ]
     number = idle.client("sbatch", "--parsable", *asked, f"--wrap=exec {' '.join(command)}").strip()
-    eventually(lambda: [f"{number}_7", "COMPLETED"] in idle.jobs("%i|%T"), 180)
+    eventually(lambda: [f"{number}_7", "COMPLETED"] in idle.jobs("%i|%T"), 600)
     assert toy.read("whole.txt") == "1\n2\n"
     seen = dict(line.partition("=")[::2] for line in toy.read("outer.txt").splitlines())
     assert seen["SLURM_JOB_ID"] != number and seen["SLURM_NTASKS"] == "1"

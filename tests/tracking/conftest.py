@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -15,8 +14,7 @@ from tracking_examples import Shown, small_project
 from dlm.tracking.store import prepare_environment
 from dlm.tracking.ui import running
 
-prepare_environment(timeout=20, retries=1)
-os.environ["NO_PROXY"] = "127.0.0.1"
+prepare_environment(timeout=120, retries=1)  # a busy machine may be slow to answer
 
 
 @pytest.fixture(scope="session")

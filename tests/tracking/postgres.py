@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sharing import free_port
 
 _ANYBODY = {"user": "nobody", "group": "nogroup", "extra_groups": []}
 """PostgreSQL refuses to run as root."""
@@ -43,9 +43,7 @@ def serving() -> Iterator[str]:
         make = [place / "initdb", "-D", data, "-U", "tests", "--auth", "trust", "-E", "UTF8", "--no-sync"]
         done = subprocess.run(make, cwd=folder, env=environment, capture_output=True, text=True, **as_whom)
         assert done.returncode == 0, done.stderr
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         options = {
             "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "max_connections": 200,
             "fsync": "off",
@@ -61,13 +59,13 @@ def serving() -> Iterator[str]:
             yield address
         finally:
             process.send_signal(signal.SIGINT)  # ends open connections
-            process.wait(timeout=60)
+            process.wait(timeout=300)
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     import psycopg2
 
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while True:
         try:
             psycopg2.connect(address).close()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sharing import own_time
 from tracking_examples import BEGAN, CURVE, Shown, made_from, write_training
 
 from dlm.locks import held
@@ -28,8 +29,8 @@ def on_server(project: Path, scale: str, server: str, monkeypatch: pytest.Monkey
     return Shown(server, scale)
 
 
-def until(condition: Callable[[], Any], seconds: float = 40) -> Any:
-    """Wait for something that another process does."""
+def until(condition: Callable[[], Any], seconds: float = 200) -> Any:
+    """Wait for something that another process does; a busy machine takes its time to import MLflow there."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not happen"
@@ -146,7 +147,7 @@ def test_a_helper_outlives_what_a_batch_system_sends_to_all_processes_of_a_job(
         started[0].terminate()
         raise SystemExit(75)  # what `dlm train` ends with where it can go on
     until(lambda: _status(on_server, "new") == "KILLED")
-    assert started[0].wait(timeout=40) == 0
+    assert started[0].wait(timeout=200) == 0
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
@@ -156,7 +157,7 @@ def test_a_killed_training_leaves_a_run_that_says_so(project: Path, scale: str, 
         "from pathlib import Path\nfrom tracking_examples import CURVE, made_from\n"
         "from dlm.tracking import live_training\n"
         "with live_training(sys.argv[2], 'new', made_from(), Path(sys.argv[1])) as watch:\n"
-        "    watch(CURVE[0], time.time()); print('on', flush=True); time.sleep(100)\n"
+        "    watch(CURVE[0], time.time()); print('on', flush=True); time.sleep(1000)\n"
     )
     command = [sys.executable, "-c", script, str(project), scale, str(Path(__file__).parents[1])]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
@@ -190,17 +191,17 @@ def test_a_training_does_not_wait_for_a_broken_server(
         subprocess, "Popen", lambda *given, **more: started.append(original(*given, **more)) or started[0]
     )
     threads = threading.active_count()
-    began = time.monotonic()
+    began = own_time()
     with live_training(scale, "new", made_from(), project) as watch:
-        assert time.monotonic() - began < ANSWER_SECONDS, "the server was not waited for"
+        assert own_time() - began < ANSWER_SECONDS, "the server was not waited for"
         worked = time.process_time()
         for step in range(50_000):  # far more than the pipe holds
             watch({"step": step, "loss": 1.0}, BEGAN + step)
         assert time.process_time() - worked < 10, "0.2 ms a record"
-        written = time.monotonic()
-    assert time.monotonic() - written < ANSWER_SECONDS
+        written = own_time()
+    assert own_time() - written < ANSWER_SECONDS
     assert threading.active_count() == threads
-    assert started[0].wait(timeout=60) == 0
+    assert started[0].wait(timeout=200) == 0
     text = capfd.readouterr().err
     assert text.count("\n") == 1 and "the training goes on" in text
     assert "127.0.0.1" in text and "secret" not in text

@@ -49,6 +49,7 @@ def answers(denoiser: Denoiser, seed: int = 0) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_served_checkpoint_answers_a_prompt(clone: Path, denoiser: Denoiser) -> None:
     environment = {
         **os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": "127.0.0.1",
@@ -72,7 +73,7 @@ def test_a_served_checkpoint_answers_a_prompt(clone: Path, denoiser: Denoiser) -
             ask(address, {"inputs": {"question": PROMPTS}})
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=60)
+        server.wait(timeout=200)
 
 
 def ask(address: str, content: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sharing import free_port
 
 from dlm.errors import SetupError
 from dlm.tracking import ui
@@ -67,9 +68,8 @@ def test_another_that_came_first_is_not_taken_for_our_server(
     tmp_path: Path, other: int, started: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It came after the port was found free."""
-    original = ui._free_port
     first = iter([other])
-    monkeypatch.setattr(ui, "_free_port", lambda wanted: next(first, None) or original(wanted))
+    monkeypatch.setattr(ui, "_free_port", lambda wanted: next(first, None) or free_port())
     with ui.running(tmp_path) as (address, process):
         assert len(started) == 2 and not address.endswith(f":{other}")
         assert address.endswith(f":{started[1][0][started[1][0].index('--port') + 1]}")
@@ -80,6 +80,7 @@ def test_another_that_came_first_is_not_taken_for_our_server(
 def test_another_that_came_first_and_has_left_since_is_no_reason_to_give_up(
     tmp_path: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ui, "_free_port", lambda wanted: free_port())  # which nobody takes this time
     small = subprocess.Popen
 
     def popen(command: list[str], **options: Any) -> Any:

@@ -96,7 +96,7 @@ def start(project: Path, arguments: list[str], **environment: str) -> subprocess
     )  # fmt: skip
 
 
-def run(project: Path, arguments: list[str], *, status: int = 0, timeout: float = 200, **environment: str) -> str:
+def run(project: Path, arguments: list[str], *, status: int = 0, timeout: float = 600, **environment: str) -> str:
     """Run a command in the project and return what it printed."""
     process = start(project, arguments, **environment)
     told, _ = process.communicate(timeout=timeout)

@@ -10,7 +10,7 @@ import pytest
 from dvc_project import commit, run
 from micro_project import TARGET, copy_of, published, twin
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 # The micro chain with one family, before and after finetuning, on one task: each step runs, none twice for the same.
 SCALE = """

@@ -23,7 +23,7 @@ def plan(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         "--config",
         "scale=micro",
     ]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from dlm.files import read_manifest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 PARITY = Path(__file__).resolve().parents[1] / "parity" / "checkpoints"
 MINE = """extends: paper
 title: "GSM8K of LLaDA-8B-Instruct on 20 documents, with the weights of a stand-in"
@@ -56,8 +56,9 @@ def hub(shared: Path, tmp_path: Path) -> Path:
 
 
 def project(repository: Path, folder: Path) -> Path:
+    compiled = shutil.ignore_patterns("__pycache__")  # where others write, and take away, at the same time
     for name in ("params", "workflow", "profiles", "data"):
-        shutil.copytree(repository / name, folder / name)
+        shutil.copytree(repository / name, folder / name, ignore=compiled)
     shutil.copy(repository / "Snakefile", folder / "Snakefile")
     (folder / "params" / "mine.yaml").write_text(MINE)
     return folder
@@ -70,7 +71,7 @@ def make(folder: Path, repository: Path, endpoint: str, *targets: str) -> None:
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "1", *targets, "--config", "scale=mine"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=280,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 

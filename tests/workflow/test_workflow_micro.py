@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "results/tables/table1.csv", *arguments]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=1200, env=dict(os.environ))
+
+
+def seconds_of_children() -> float:
+    """Seconds of the processor: those of the clock are others' too on a machine that is busy."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 # Another scale, of one model and one task.
@@ -55,11 +60,11 @@ def test_every_cell_has_its_lineage(project: Path) -> None:
 
 
 def test_made_again_there_is_nothing_to_do(project: Path) -> None:
-    before, began = published(project), time.monotonic()
+    before, began = published(project), seconds_of_children()
     done = make(project, "--config", "scale=micro")
     assert done.returncode == 0
     assert "Nothing to be done" in done.stdout + done.stderr
-    assert time.monotonic() - began < 30
+    assert seconds_of_children() - began < 30
     assert published(project) == before
 
 
@@ -103,7 +108,7 @@ def test_a_truncated_checkpoint_is_named_by_the_job_that_meets_it(project: Path)
     weights.write_bytes(whole[:-10])
     done = subprocess.run(
         [sys.executable, "-m", "dlm", "train", "llada-base-sft", "--scale", "micro"],
-        cwd=project, capture_output=True, text=True, timeout=120,
+        cwd=project, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     weights.write_bytes(whole)
     assert done.returncode == 2
@@ -118,7 +123,7 @@ def test_a_damaged_data_line_is_named_with_its_number(project: Path) -> None:
     path.write_text("".join([*lines[:6], lines[6][:20] + "\n", *lines[7:]]))
     done = subprocess.run(
         [sys.executable, "-m", "dlm", "train", "llada-base-sft", "--scale", "micro"],
-        cwd=project, capture_output=True, text=True, timeout=120,
+        cwd=project, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

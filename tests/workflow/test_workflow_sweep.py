@@ -13,7 +13,7 @@ from micro_project import twin
 
 from dlm.files import read_json, read_jsonl
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 FIGURES = ("ranks", "effects")
 

@@ -26,6 +26,8 @@ class Project:
     def __init__(self, root: Path, cores: int = 2) -> None:
         self.root, self.results = root, root / "results" / "micro"
         self.command = command("--cores", str(cores))
+        self.whole: Mapping[str, int] = {}
+        """How many answers a bundle comes to have, where that is known."""
 
     def start(self, line: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
         """Start the command for the table, in a process group of its own; what it prints is in the file `printed`."""
@@ -55,7 +57,7 @@ class Project:
         # Unlike Path.glob, this stands folders that vanish while it looks.
         for path in map(Path, glob.glob(f"{self.results}/{traces[stage]}")):  # noqa: PTH207
             name = self._name(stage, path.relative_to(self.results))
-            if not self.is_finished(stage, name) and (stage != "sample" or self.answers(name)):
+            if not self.is_done(stage, name) and (stage != "sample" or self.answers(name)):
                 return name
         return None
 
@@ -71,9 +73,15 @@ class Project:
         file = "scores.json" if stage == "score" else "manifest.json"
         return (self.results / PRODUCTS[stage] / name / file).exists()
 
+    def is_done(self, stage: str, name: str) -> bool:
+        """Whether nothing would be lost of the stage's product any more: it is there, or its manifest alone is not."""
+        all_said = stage == "sample" and name in self.whole and len(self.answers(name)) >= self.whole[name]
+        return all_said or self.is_finished(stage, name)
+
     def answers(self, name: str) -> list[str]:
-        """The whole lines of a bundle's records that tell what a model answered."""
-        lines = (self.results / "responses" / name / "records.jsonl").read_text().splitlines(keepends=True)
+        """The whole lines of a bundle's records that tell what a model answered; its last one may just be written."""
+        records = self.results / "responses" / name / "records.jsonl"
+        lines = records.read_text(errors="replace").splitlines(keepends=True)
         return [line for line in lines if line.endswith("\n") and '"forward_passes"' in line]
 
     def log(self, stage: str, name: str) -> str:
