@@ -101,6 +101,7 @@ class Cluster:
         self.min_job_age, self.node_timeout = min_job_age, node_timeout
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.more: tuple[str, ...] = ()
+        self.inside: tuple[str, ...] = ()  # what starts the daemons, where they run in a namespace
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -156,7 +157,7 @@ class Cluster:
         bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         with open(self.root / "log" / f"{program}.out", "ab") as output:
             self.daemons[f"{program} {arguments[-1]}" if program == "slurmd" else program] = subprocess.Popen(
-                [*bound, path, *arguments],
+                [*self.inside, *bound, path, *arguments],
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import cloudpickle
 import pytest
 from snakemake_executor_plugin_submitit import leftovers
 from snakemake_executor_plugin_submitit.command import Command
-from snakemake_executor_plugin_submitit.journal import Entry, Journal, Result, results_of, unique
+from snakemake_executor_plugin_submitit.journal import Entry, Journal, Result, folder_of_clone, results_of, unique
 from snakemake_executor_plugin_submitit.leftovers import Leftovers
 from snakemake_executor_plugin_submitit.places import NoAnswer, Place
 from snakemake_executor_plugin_submitit.resources import Parameters
@@ -219,6 +220,38 @@ def test_a_job_of_another_cluster_is_neither_attached_to_nor_doubled(
     assert found.concern(entry.outputs) and list(journal) == [entry]  # it stays written down
     journal.write(replace(entry, site=""))  # from before clusters were noted
     assert Leftovers(journal, print).take("slurm", entry.outputs, "same") is None
+
+
+def test_what_a_copied_clone_brings_along_is_the_other_clones(
+    place: FakePlace, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a clone that was moved it is its own; of one that cannot be looked into, too, unless that is forbidden."""
+    entry = left(tmp_path)
+    copy = Journal(tmp_path / "copy" / "journal")
+    for each in (journal, copy):
+        each.write(entry)
+    place.jobs["train-1"] = Sighting("17", "RUNNING")
+    assert Leftovers(copy, print).take("slurm", entry.outputs, "different") is None
+    assert place.cancelled == [] and list(copy) == [entry]
+    assert Leftovers(journal, print).take("slurm", entry.outputs, "same") == entry
+    for error, others in ((PermissionError(), True), (FileNotFoundError(), False), (OSError("stale"), False)):
+        monkeypatch.setattr(Path, "samefile", mock.Mock(side_effect=error))
+        assert copy.is_anothers(entry) is others
+    monkeypatch.undo()
+    journal.folder.rename(tmp_path / "gone")
+    assert not copy.is_anothers(entry)
+
+
+def test_a_folder_that_clones_may_share_has_a_part_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for name in ("a", "b"):
+        (tmp_path / name / "same").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / name / "same")
+        assert folder_of_clone(".snakemake/submitit") == Path.cwd() / ".snakemake" / "submitit"
+        assert folder_of_clone(Path.cwd() / "jobs") == Path.cwd() / "jobs"
+        found += [folder_of_clone("../../shared"), folder_of_clone(tmp_path / "shared")]
+    assert found[0] == found[1] != found[2] == found[3]
+    assert {path.parent for path in found} == {tmp_path / "shared"}
 
 
 def test_without_leftovers_nobody_is_asked(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,36 @@ def test_after_a_kill_the_next_start_attaches(local_toy: Toy) -> None:
     second.good()
     assert local_toy.read("runs.log") == "1\n"
     assert local_toy.read("part1.txt") == "1\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [False, True], ids=["a copy", "a new one with the same --submitit-folder"])
+def test_another_clone_has_jobs_of_its_own(
+    local_toy: Toy, tmp_path_factory: pytest.TempPathFactory, repository: Path, shared: bool
+) -> None:
+    """While those of the first, which was killed, run on."""
+    folder = tmp_path_factory.mktemp("other")
+    where = ("--submitit-folder", str(tmp_path_factory.mktemp("shared"))) if shared else ()
+    first = local_toy.start("part1.txt", *where, executor="local")
+    eventually(lambda: local_toy.exists("runs.log"))
+    first.kill()
+    if not shared:
+        shutil.copytree(local_toy.folder, folder, dirs_exist_ok=True)
+        (folder / "runs.log").unlink()
+    other = Toy(folder, repository)
+    try:
+        second = other.start("part1.txt", *where, executor="local")
+        eventually(lambda: other.exists("runs.log"))
+        other.go()
+        assert "Attached" not in second.good()
+    finally:
+        other.stop()
+    assert other.read("part1.txt") == "1\n"
+    third = local_toy.start("part1.txt", *where, executor="local")
+    eventually(lambda: "Attached to local job" in third.text)
+    local_toy.go()
+    third.good()
+    assert local_toy.read("runs.log") == "1\n"
 
 
 def processes_in(folder: Path) -> list[str]:

@@ -45,6 +45,7 @@ def claim(folder):
     stream = tempfile.NamedTemporaryFile("w", dir=folder, prefix=".", delete=False)
     with contextlib.suppress(OSError):  # a file system without such locks: nobody will be able to tell
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fchmod(stream.fileno(), 0o664)  # whose it is concerns all who may enter the folder
     json.dump({"host": platform.node(), "boot": boot(), "pid": os.getpid(), "slurm": slurm_job()}, stream)
     stream.flush()
     path = folder.absolute() / f"{Path(stream.name).name[1:]}.json"
@@ -66,7 +67,7 @@ def is_dead(path):
     owner = owner_of(path)
     if is_before_requeue(owner):
         return True
-    with contextlib.suppress(OSError), open(path, "r+") as stream:
+    with contextlib.suppress(OSError), open(path, "r+" if os.access(path, os.W_OK) else "r") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Another machine's lock need not be visible here. One that has been started anew has lost its processes.
         return owner["boot"] == boot() or owner["host"] == platform.node()
@@ -78,7 +79,8 @@ def release_dead_locks(folder):
     others = []
     for path in sorted((folder / "owners").glob("*.json")):
         if "--unlock" in sys.argv or is_dead(path):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # another user's, who forgets it at the next start
+                path.unlink(missing_ok=True)
         else:
             others.append(owner_of(path))
     locks = folder / "locks"

@@ -20,7 +20,7 @@ from snakemake_executor_plugin_submitit.command import Command
 from snakemake_executor_plugin_submitit.growth import Growth
 from snakemake_executor_plugin_submitit.hindrances import Hindrances
 from snakemake_executor_plugin_submitit.identity import facts_of, label_of, members, outputs_of
-from snakemake_executor_plugin_submitit.journal import Entry, Journal, digest, results_of
+from snakemake_executor_plugin_submitit.journal import Entry, Journal, digest, folder_of_clone, results_of
 from snakemake_executor_plugin_submitit.leftovers import Leftovers
 from snakemake_executor_plugin_submitit.places import NoAnswer, SubmissionFailed, place_named
 from snakemake_executor_plugin_submitit.reports import cause_of, failure, shown
@@ -40,7 +40,8 @@ class Executor(RemoteExecutor):
     def __post_init__(self) -> None:
         self.settings = self.workflow.executor_settings
         self.place = place_named(self.settings.cluster)
-        self.journal = Journal(Path(self.settings.folder).absolute() / "journal")
+        folder = folder_of_clone(self.settings.folder)
+        self.journal = Journal(folder / "journal")
         self.watched: dict[str, Watched] = {}
         self.growth = Growth(self.settings.more_memory, self.settings.more_time)
         self.asked_at = float("-inf")
@@ -57,7 +58,7 @@ class Executor(RemoteExecutor):
         self.submitter = Submitter(
             self.place,
             self.journal,
-            Path(self.settings.folder).absolute(),
+            folder,
             self.settings.array_parallelism,
             self.settings.attempts,
             self.watch,

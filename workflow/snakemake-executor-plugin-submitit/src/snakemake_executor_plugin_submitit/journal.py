@@ -141,6 +141,17 @@ def digest(facts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def folder_of_clone(asked: str | Path) -> Path:
+    """The folder for this clone's files; of one outside of it, which other clones may share, this clone's part.
+
+    Args:
+        asked: the setting `folder`.
+    """
+    here = Path.cwd()
+    folder = Path(os.path.normpath(here / asked))
+    return folder if folder.is_relative_to(here) else folder / f"{here.name}-{digest(str(here))[:8]}"
+
+
 class Journal:
     """The entries of one project, each in a file named after the job's outputs."""
 
@@ -164,6 +175,18 @@ class Journal:
     def forget(self, outputs: Sequence[str]) -> None:
         """Remove the entry of a job, if there is one."""
         self.path(outputs).unlink(missing_ok=True)
+
+    def is_anothers(self, entry: Entry) -> bool:
+        """Whether an entry came here in a copy of its clone: the journal that it was written into is there, elsewhere.
+
+        Of a clone that was moved, the entries are its own.
+        """
+        try:
+            return not Path(entry.folder).parents[1].joinpath(self.folder.name).samefile(self.folder)
+        except PermissionError:  # another user's
+            return True
+        except (OSError, IndexError):
+            return False
 
     def __iter__(self) -> Iterator[Entry]:
         """All entries; a file that holds none (another version's, a damaged one) is passed over."""

@@ -25,7 +25,7 @@ class Leftovers:
     def __init__(self, journal: Journal, say: Callable[[str], object]) -> None:
         self.journal = journal
         self.say = say
-        entries = list(journal)
+        entries = [entry for entry in journal if not journal.is_anothers(entry)]
         self.places = {cluster: place_of_leftovers(cluster) for cluster in {entry.cluster for entry in entries}}
         seen: dict[str, Sighting] = {}
         for place in self.places.values():
