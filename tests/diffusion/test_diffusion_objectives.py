@@ -271,9 +271,12 @@ def test_bos_is_prepended_unless_every_row_begins_untrained() -> None:
 @pytest.mark.slow
 @torch.no_grad()
 def test_flex_attention_gives_the_same_loss_forward() -> None:
-    """On a CPU, where it has no backward pass: what is compared is the mask that it is given."""
+    """On a CPU, where it has no backward pass: what is compared is the mask that it is given.
+
+    Of rows that fill its tiles of 16: behind others torch 2.13 reads memory that nobody wrote, which may hold NaN.
+    """
     denoiser = small_denoiser()
-    tokens, noised = noised_rows()
+    tokens, noised = noised_rows(length=16)
     dense = bd3lm_nll(denoiser, tokens, noised, 4)
     denoiser.model.set_attn_implementation("flex_attention")
     torch.testing.assert_close(bd3lm_nll(denoiser, tokens, noised, 4, flex=True), dense, rtol=1e-4, atol=1e-4)

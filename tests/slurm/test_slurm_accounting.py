@@ -16,7 +16,7 @@ from slurm_toy import Toy, eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
-DATABASE = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacct")
+DATABASE = ("slurmdbd", "mariadbd", "mariadb-install-db", "my_print_defaults", "sacct")
 
 
 class Accounted(Cluster):
@@ -74,7 +74,7 @@ class Accounted(Cluster):
 
 @pytest.fixture(scope="module")
 def accounted() -> Iterator[Cluster]:
-    require(DATABASE, "slurmdbd and mariadb-server-core")
+    require(DATABASE, "slurmdbd, mariadb-server-core and mariadb-client-core")
     if os.getuid() != 0:
         pytest.skip("MariaDB lets its maker in by the socket only as root")
     yield from started(Accounted)
