@@ -76,7 +76,9 @@ class Counted:
 
     def __init__(self, model: Denoiser) -> None:
         self.model, self.rows = model, 0
-        self.mask_token_id, self.vocab_size, self.device = model.mask_token_id, model.vocab_size, model.device
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
 
     def logits(self, tokens_BL: torch.Tensor, *rest: Any) -> torch.Tensor:
         self.rows += len(tokens_BL)
