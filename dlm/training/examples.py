@@ -49,12 +49,12 @@ def encode_rows(
     if "text" in rows[0]:
         refuse_responses_of_texts(recipe)
     if "text" in rows[0] and not recipe.packing:
-        stream = [token for row in rows for token in text_tokens(row, tokenizer)]
+        stream = [token for text in text_tokens(rows, tokenizer) for token in text]
         refuse_short_texts(len(rows), len(stream), recipe, of)
         length = recipe.max_length
         sequences = [(stream[begin : begin + length], 0) for begin in range(0, len(stream) - length + 1, length)]
     else:
-        parts = [chat_tokens(row, tokenizer, recipe) for row in rows]
+        parts = row_sequences(rows, tokenizer, recipe)
         tell_dropped(len(rows), sum(not part for part in parts), recipe, of)
         sequences = [pair for part in parts for pair in part]
     return [Example(number, tuple(tokens), prompt) for number, (tokens, prompt) in enumerate(sequences)]
@@ -95,22 +95,52 @@ def tell_dropped(rows: int, dropped: int, recipe: Recipe, of: str = "training ro
         )
 
 
-def text_tokens(row: Mapping[str, Any], tokenizer: Any) -> list[int]:
-    """Return the tokens of a text, the end-of-text token last."""
-    return [*tokenizer.encode(row["text"], add_special_tokens=False), tokenizer.eos_token_id]
-
-
-def chat_tokens(row: Mapping[str, Any], tokenizer: Any, recipe: Recipe) -> list[tuple[list[int], int]]:
-    """Return the sequences of a row that stands by itself, each with its tokens that are prompt; none if it is dropped.
+def text_tokens(rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> list[list[int]]:
+    """Return the tokens of each text, the end-of-text token last.
 
     Raises:
-        DataError: the row is neither text nor chat, or its template hides where the response begins.
+        DataError: a row has no text.
     """
-    if "text" in row:
-        tokens = text_tokens(row, tokenizer)
-        pieces = [tokens[begin : begin + recipe.max_length] for begin in range(0, len(tokens), recipe.max_length)]
+    for row in rows:
+        if "text" not in row:
+            raise DataError(f"row {row.get('id')}: expected 'text', as the first row has; keep texts and chats apart")
+    return [[*tokens, tokenizer.eos_token_id] for tokens in _encode([row["text"] for row in rows], tokenizer)]
+
+
+def row_sequences(
+    rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Recipe
+) -> list[list[tuple[list[int], int]]]:
+    """Return the sequences of each row by itself, and how many of their tokens are prompt; none of a dropped row.
+
+    Raises:
+        DataError: a row is neither text nor chat, or not what the first one is, or its template hides where the
+            response begins.
+    """
+    if rows and "text" in rows[0]:
         least = 2 if isinstance(recipe.objective, Autoregressive) else 1  # tokens of which one can be trained
-        return [(piece, 0) for piece in pieces if len(piece) >= least]
+        return [
+            [(piece, 0) for piece in _pieces(tokens, recipe.max_length) if len(piece) >= least]
+            for tokens in text_tokens(rows, tokenizer)
+        ]
+    chats = [_prompt_and_response(row, tokenizer) for row in rows]
+    prompts = _encode([prompt for prompt, _ in chats], tokenizer)
+    responses = _encode([response for _, response in chats], tokenizer)
+    return [
+        _chat_sequences(prompt, response, recipe, tokenizer.eos_token_id)
+        for prompt, response in zip(prompts, responses, strict=True)
+    ]
+
+
+def _encode(texts: list[str], tokenizer: Any) -> list[list[int]]:
+    # All at once: one by one takes about twice as long.
+    return tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"] if texts else []
+
+
+def _pieces(tokens: list[int], length: int) -> list[list[int]]:
+    return [tokens[begin : begin + length] for begin in range(0, len(tokens), length)]
+
+
+def _prompt_and_response(row: Mapping[str, Any], tokenizer: Any) -> tuple[str, str]:
     messages = row.get("messages")
     if not messages or messages[-1].get("role") != "assistant":
         raise DataError(f"row {row.get('id')}: expected 'text', or 'messages' that end with the assistant's")
@@ -120,14 +150,18 @@ def chat_tokens(row: Mapping[str, Any], tokenizer: Any, recipe: Recipe) -> list[
         raise DataError(
             f"row {row.get('id')}: the chat template rewrites earlier turns, so the response cannot be told"
         )
-    prompt = tokenizer.encode(opening, add_special_tokens=False)
-    response = tokenizer.encode(whole[len(opening) :], add_special_tokens=False)
+    return opening, whole[len(opening) :]
+
+
+def _chat_sequences(
+    prompt: list[int], response: list[int], recipe: Recipe, eos_token_id: int
+) -> list[tuple[list[int], int]]:
     if len(prompt) >= recipe.max_length or not response:
         return []
     tokens = (prompt + response)[: recipe.max_length]
     if recipe.filler == "eos_to_block":
         assert isinstance(recipe.objective, BD3LM)
-        tokens += [tokenizer.eos_token_id] * (-len(tokens) % recipe.objective.block_size)
+        tokens += [eos_token_id] * (-len(tokens) % recipe.objective.block_size)
     return [(tokens, len(prompt) if recipe.loss_on == "response" else 0)]
 
 

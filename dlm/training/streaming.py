@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dlm.settings import Recipe
 from dlm.training.examples import (
     Example,
-    chat_tokens,
     refuse_none,
     refuse_responses_of_texts,
     refuse_short_texts,
+    row_sequences,
     tell_dropped,
     text_tokens,
 )
+
+_TOGETHER = 1000  # rows that are encoded at once: few enough to be in memory, many enough to be fast
 
 
 class StreamedExamples(Sequence[Example]):
@@ -51,21 +53,29 @@ class StreamedExamples(Sequence[Example]):
         row, offset = self._row[number], self._offset[number]
         number = number % len(self)
         if not self.joined:
-            tokens, prompt = self._sequences(row)[offset]
+            tokens, prompt = self._sequences(row, row + 1)[0][offset]
             return Example(number, tuple(tokens), prompt)
         piece: list[int] = []
         while len(piece) < self.recipe.max_length:
-            piece += text_tokens(self.rows[row], self.tokenizer)[offset:]
+            piece += self._texts(row, row + 1)[0][offset:]
             row, offset = row + 1, 0
         return Example(number, tuple(piece[: self.recipe.max_length]), 0)
 
-    def _sequences(self, row: int) -> list[tuple[list[int], int]]:
-        return chat_tokens(self.rows[row], self.tokenizer, self.recipe)
+    def _sequences(self, begin: int, end: int) -> list[list[tuple[list[int], int]]]:
+        return row_sequences([self.rows[row] for row in range(begin, end)], self.tokenizer, self.recipe)
+
+    def _texts(self, begin: int, end: int) -> list[list[int]]:
+        return text_tokens([self.rows[row] for row in range(begin, end)], self.tokenizer)
+
+    def _one_by_one(self, encode: Callable[[int, int], list[Any]]) -> Iterator[tuple[int, Any]]:
+        """Yield each row's number and what ``encode`` returns for it."""
+        for begin in range(0, len(self.rows), _TOGETHER):
+            end = min(begin + _TOGETHER, len(self.rows))
+            yield from enumerate(encode(begin, end), begin)
 
     def _find_rows(self) -> None:
         dropped = 0
-        for row in range(len(self.rows)):
-            sequences = self._sequences(row)
+        for row, sequences in self._one_by_one(self._sequences):
             dropped += not sequences
             for offset, (tokens, _) in enumerate(sequences):
                 self._row.append(row)
@@ -76,11 +86,10 @@ class StreamedExamples(Sequence[Example]):
     def _find_pieces(self) -> None:
         length, passed = self.recipe.max_length, 0
         starts: list[tuple[int, int]] = []
-        for row in range(len(self.rows)):
-            size = len(text_tokens(self.rows[row], self.tokenizer))
+        for row, tokens in self._one_by_one(self._texts):
             first = -passed % length  # the next multiple of the length, counted from this row's beginning
-            starts += [(row, begin) for begin in range(first, size, length)]
-            passed += size
+            starts += [(row, begin) for begin in range(first, len(tokens), length)]
+            passed += len(tokens)
         refuse_short_texts(len(self.rows), passed, self.recipe)
         for row, begin in starts[: passed // length]:
             self._row.append(row)

@@ -115,3 +115,11 @@ def test_block_filler_needs_blocks_that_fit() -> None:
         recipe(filler="eos_to_block")
     with pytest.raises(SettingsError, match="max_length 8 must be a multiple of block_size 3"):
         recipe(filler="eos_to_block", objective=BD3LM(block_size=3))
+
+
+def test_texts_and_chats_do_not_mix() -> None:
+    mixed = [{"id": 1, "text": "a"}, {**chat("b c", "a d"), "id": 2}]
+    with pytest.raises(DataError, match="row 2: expected 'text', as the first row has"):
+        encode_rows(mixed, word_tokenizer(), recipe(max_length=2))
+    with pytest.raises(DataError, match="row 1: expected 'text', or 'messages'"):
+        encode_rows(mixed[::-1], word_tokenizer(), recipe())
