@@ -33,11 +33,12 @@ class StreamedExamples(Sequence[Example]):
     def __init__(self, rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Recipe) -> None:
         self.rows, self.tokenizer, self.recipe = rows, tokenizer, recipe
         refuse_none(len(rows))
-        self.joined = "text" in rows[0] and not recipe.packing
+        self.texts = "text" in rows[0]
+        self.joined = self.texts and not recipe.packing
         self.lengths = array("q")
         """Tokens of each example."""
         self._row, self._offset = array("q"), array("q")  # where each example begins
-        if "text" in rows[0]:
+        if self.texts:
             refuse_responses_of_texts(recipe)
         if self.joined:
             self._find_pieces()
@@ -62,7 +63,8 @@ class StreamedExamples(Sequence[Example]):
         return Example(number, tuple(piece[: self.recipe.max_length]), 0)
 
     def _sequences(self, begin: int, end: int) -> list[list[tuple[list[int], int]]]:
-        return row_sequences([self.rows[row] for row in range(begin, end)], self.tokenizer, self.recipe)
+        rows = [self.rows[row] for row in range(begin, end)]
+        return row_sequences(rows, self.tokenizer, self.recipe, texts=self.texts)
 
     def _texts(self, begin: int, end: int) -> list[list[int]]:
         return text_tokens([self.rows[row] for row in range(begin, end)], self.tokenizer)

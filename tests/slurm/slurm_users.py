@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import snakemake_executor_plugin_submitit
-from slurm_cluster import Cluster, require, started
+from slurm_cluster import PATIENCE_S, Cluster, require, started
 from slurm_toy import Toy
 
 PLUGIN = Path(snakemake_executor_plugin_submitit.__file__).parents[1]
@@ -123,7 +123,7 @@ class Shared(Cluster):
     def try_as(self, clone: Clone) -> None:
         """Skip where a clone's user cannot read what it needs."""
         asked = clone.as_user(sys.executable, "-c", "import snakemake.cli, snakemake_executor_plugin_submitit.slurm")
-        done = subprocess.run(asked, env=clone.environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(asked, env=clone.environment, capture_output=True, text=True, timeout=PATIENCE_S)
         if done.returncode:
             pytest.skip(f"{clone.user.pw_name} cannot read this Python: {done.stderr.strip().splitlines()[-1:]}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -219,6 +220,26 @@ def test_a_job_of_another_cluster_is_neither_attached_to_nor_doubled(
     assert "belongs to elsewhere, and this is here" in str(refusal.value) and str(noted) in str(refusal.value)
     assert found.concern(entry.outputs) and list(journal) == [entry]  # it stays written down
     journal.write(replace(entry, site=""))  # from before clusters were noted
+    assert Leftovers(journal, print).take("slurm", entry.outputs, "same") is None
+
+
+def test_the_jobs_of_another_member_of_the_group_are_not_doubled(
+    place: FakePlace, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each user is shown the own jobs alone, so that another's look gone; one that has left its result is."""
+    entry = left(tmp_path, user=os.getuid() + 1)
+    journal.write(entry)
+    Leftovers(journal, print).refuse_elsewhere(entry.outputs)  # of a place that shows all jobs it is known to be gone
+    monkeypatch.setattr(place, "own_alone", True)
+    for ask in (Leftovers.refuse_elsewhere, lambda found, outputs: found.take("slurm", outputs, "same")):
+        found = Leftovers(journal, print)
+        with pytest.raises(WorkflowError, match=r"SLURM job 17 .* belongs to .*: have .* delete") as refusal:
+            ask(found, entry.outputs)
+        (noted,) = journal.folder.glob("*.json")
+        assert str(noted) in str(refusal.value) and list(journal) == [entry]
+    ended(entry, "error", "of the job")
+    Leftovers(journal, print).refuse_elsewhere(entry.outputs)
+    journal.write(replace(entry, user=os.getuid()))
     assert Leftovers(journal, print).take("slurm", entry.outputs, "same") is None
 
 

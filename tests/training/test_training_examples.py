@@ -9,6 +9,7 @@ from doubles import word_tokenizer
 
 from dlm.errors import DataError, SettingsError
 from dlm.settings import BD3LM, MDLM, Recipe
+from dlm.training import examples, streaming
 from dlm.training.examples import Collator, Example, encode_rows
 from dlm.training.streaming import StreamedExamples
 
@@ -117,9 +118,29 @@ def test_block_filler_needs_blocks_that_fit() -> None:
         recipe(filler="eos_to_block", objective=BD3LM(block_size=3))
 
 
-def test_texts_and_chats_do_not_mix() -> None:
+@pytest.mark.parametrize("make", [encode_rows, StreamedExamples])
+@pytest.mark.parametrize(("packing", "filler"), [(False, "eos"), (True, "ignore")])
+def test_texts_and_chats_do_not_mix(make: Any, packing: bool, filler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first row of all says what they are, also where few are encoded at once."""
+    monkeypatch.setattr(streaming, "_TOGETHER", 1)
     mixed = [{"id": 1, "text": "a"}, {**chat("b c", "a d"), "id": 2}]
-    with pytest.raises(DataError, match="row 2: expected 'text', as the first row has"):
-        encode_rows(mixed, word_tokenizer(), recipe(max_length=2))
-    with pytest.raises(DataError, match="row 1: expected 'text', or 'messages'"):
-        encode_rows(mixed[::-1], word_tokenizer(), recipe())
+    with pytest.raises(DataError, match="row 2: expected 'text', as the first row has; keep texts and chats apart"):
+        make(mixed, word_tokenizer(), recipe(max_length=2, packing=packing, filler=filler))
+    with pytest.raises(DataError, match="row 1: expected 'messages', as the first row has; keep texts and chats"):
+        make(mixed[::-1], word_tokenizer(), recipe(packing=packing, filler=filler))
+
+
+def test_rows_are_encoded_some_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all rows at once the tokenizer would keep far more than their tokens."""
+    tokenizer, sizes = word_tokenizer(), []
+
+    def counted(texts: list[str], **options: Any) -> Any:
+        sizes.append(len(texts))
+        return tokenizer(texts, **options)
+
+    counted.eos_token_id = tokenizer.eos_token_id  # type: ignore[attr-defined]
+    rows = [{"text": word} for word in "abcde"]
+    expected = encode_rows(rows, tokenizer, recipe(max_length=2))
+    monkeypatch.setattr(examples, "_TOGETHER", 2)
+    assert encode_rows(rows, counted, recipe(max_length=2)) == expected
+    assert sizes == [2, 2, 1]

@@ -43,9 +43,10 @@ def claim(folder):
     """Leave this run's claim, locked before anybody can see it. The open file holds the lock, so it is returned."""
     folder.mkdir(parents=True, exist_ok=True)
     stream = tempfile.NamedTemporaryFile("w", dir=folder, prefix=".", delete=False)
+    with contextlib.suppress(OSError):  # a file system without rights of files
+        os.fchmod(stream.fileno(), 0o664)  # whose it is concerns all who may enter the folder
     with contextlib.suppress(OSError):  # a file system without such locks: nobody will be able to tell
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.fchmod(stream.fileno(), 0o664)  # whose it is concerns all who may enter the folder
     json.dump({"host": platform.node(), "boot": boot(), "pid": os.getpid(), "slurm": slurm_job()}, stream)
     stream.flush()
     path = folder.absolute() / f"{Path(stream.name).name[1:]}.json"

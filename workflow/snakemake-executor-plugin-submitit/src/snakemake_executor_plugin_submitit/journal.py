@@ -30,6 +30,7 @@ class Entry:
     cancelled: bool = False
     task: int | None = None  # its place in an array; none: a job of its own
     site: str = ""  # which of its kind the cluster is; empty where that was not known
+    user: int | None = None  # whose it is, by number; none where that was not noted
 
     @property
     def key(self) -> str:

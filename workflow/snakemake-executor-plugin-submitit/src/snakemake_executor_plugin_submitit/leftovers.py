@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -53,13 +55,21 @@ class Leftovers:
         return bool(overlapping(self.entries, outputs))
 
     def refuse_elsewhere(self, outputs: Sequence[str]) -> None:
-        """Refuse to write files that a job may write which only another cluster or machine knows."""
+        """Refuse to write files that a job may write which another cluster, machine or user alone can ask about."""
         for entry in overlapping(self.entries, outputs):
             here = self.places[entry.cluster]
             if entry.site and here.site and entry.site != here.site:
                 raise WorkflowError(
                     f"{here.title} job {entry.label} of an earlier start, which writes {entry.outputs[0]}, belongs to "
                     f"{entry.site}, and this is {here.site}: go on there or, when the job is gone, delete "
+                    f"{self.journal.path(entry.outputs)}"
+                )
+            sighting = self.seen.get(entry.key)
+            unsure = sighting.alive if sighting is not None else here.own_alone
+            if entry.user is not None and entry.user != os.getuid() and unsure and entry.result is None:
+                raise WorkflowError(
+                    f"{here.title} job {entry.label} of an earlier start, which writes {entry.outputs[0]}, belongs to "
+                    f"{name_of(entry.user)}: have {name_of(entry.user)} go on or, when the job is gone, delete "
                     f"{self.journal.path(entry.outputs)}"
                 )
 
@@ -76,6 +86,14 @@ class Leftovers:
             if time.monotonic() > until:
                 raise WorkflowError(f"{place.title} job {entry.label} was cancelled {LEAVE_S:.0f} s ago and still runs")
             time.sleep(1)
+
+
+def name_of(user: int) -> str:
+    """What a user is called."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"
 
 
 def place_of_leftovers(cluster: str) -> Place:

@@ -33,6 +33,7 @@ class Place(ABC):
     cluster: ClassVar[str]
     title: ClassVar[str]  # for people: "<title> job 17"
     remark: str = ""  # what a person should know of it beforehand
+    own_alone: ClassVar[bool] = False  # whether a look shows the user's own jobs and nobody else's
 
     @property
     def site(self) -> str:

@@ -39,6 +39,7 @@ class Slurm(Place):
 
     cluster = "slurm"
     title = "SLURM"
+    own_alone = True  # squeue --me
 
     def __init__(self) -> None:
         if missing := [name for name in ("sbatch", "srun", "squeue", "scancel") if shutil.which(name) is None]:

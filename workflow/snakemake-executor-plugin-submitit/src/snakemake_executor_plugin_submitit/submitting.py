@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -106,7 +107,7 @@ class Submitter:
         together = len(orders) > 1
         name = unique(orders[0].kind if together else orders[0].label)
         folder, now, site = str(self.folder / "jobs" / name), time.time(), self.place.site
-        draft = Entry(name, self.place.cluster, (), "", folder, now, site=site)
+        draft = Entry(name, self.place.cluster, (), "", folder, now, site=site, user=os.getuid())
         return [
             replace(draft, outputs=order.outputs, digest=order.digest, task=task if together else None)
             for task, order in enumerate(orders)
