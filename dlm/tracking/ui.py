@@ -110,10 +110,18 @@ def _tell(address: str, summary: Summary) -> None:
 
 
 def _free_port(wanted: int) -> int | None:
-    """Return the port where nobody listens at it, any free one for 0; None where somebody does."""
+    """Return the port where nobody listens at it, any free one for 0; None where somebody does.
+
+    Raises:
+        SetupError: the port is not for this user.
+    """
     with socket.socket() as probe, contextlib.suppress(OSError):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", wanted))
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except PermissionError as error:
+            message = f"port {wanted} is not for every user; name one above 1023: `dlm runs ui --port …`"
+            raise SetupError(message) from error
         return int(probe.getsockname()[1])
     return None
 

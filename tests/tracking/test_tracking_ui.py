@@ -112,6 +112,16 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused_before_any_work(
         ui.serve(tmp_path, port=other)
 
 
+def test_a_port_that_is_not_for_every_user_is_not_called_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(ui, "sync", None)
+    monkeypatch.setattr(ui.socket.socket, "bind", refuse)
+    with pytest.raises(SetupError, match=r"^port 80 is not for every user; name one above 1023"):
+        ui.serve(tmp_path, port=80)
+
+
 def _instead(script: str) -> Any:
     original = subprocess.Popen
     return lambda command, **options: original(["/bin/sh", "-c", script], **options)

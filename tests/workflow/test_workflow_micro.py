@@ -132,7 +132,7 @@ def test_a_damaged_data_line_is_named_with_its_number(project: Path) -> None:
 
     target = "results/micro/checkpoints/llada-base-sft/manifest.json"
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--force", target, "--config", "scale=micro"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
     path.write_text(whole)
     end = done.stderr[done.stderr.index("Exiting because a job execution failed") :]
     assert f"results/micro/logs/train/llada-base-sft.log: error: {error}\n" in end, "said once more where it is seen"
