@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -66,6 +67,7 @@ def leave_it_to_the_first() -> None:
     A process that met it alone tells it afterwards.
     """
     if os.environ.get("RANK", "0") != "0":
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which is how the launcher ends it
         time.sleep(_SECONDS_OF_THE_FIRST)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import signal
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -63,21 +62,6 @@ def made_at(scale: str) -> Layout:
 def is_first_process() -> bool:
     """Whether this process reports: the only one, or the first of those that a launcher started."""
     return os.environ.get("RANK", "0") == "0"
-
-
-@contextlib.contextmanager
-def requeueable(work: str) -> Iterator[None]:
-    """Turn a signal that makes room for another job into an error that says, by its exit code, to run again."""
-
-    def leave(number: int, frame: object) -> None:
-        raise Interrupted(f"{work}: stopped by {signal.Signals(number).name}; run the same command again to continue")
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -17,8 +17,7 @@ import click
 
 from dlm.cli.nodes import in_one_process, on_nodes, torchrun_here
 from dlm.errors import DlmError, Interrupted, SetupError
-
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+from dlm.signals import SIGNALS, hear_no_more
 
 
 @click.command("launch", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -74,7 +73,10 @@ def _launcher(command: tuple[str, ...]) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def _passed_on() -> Iterator[list[str]]:
-    """Pass signals on to the processes that are started; yields the names of those that came."""
+    """Pass signals on to the processes that are started; yields the names of those that came.
+
+    Once one came, those that follow the end of the processes are ignored.
+    """
     told: list[str] = []
 
     def pass_on(number: int, frame: object) -> None:
@@ -88,13 +90,16 @@ def _passed_on() -> Iterator[list[str]]:
 
     os.environ["PET_SIGNALS_TO_HANDLE"] = "SIGINT,SIGHUP,SIGQUIT"  # torchrun's own handlers, which end its processes
     logging.disable(logging.ERROR)  # its report of a failure, which is told in one line below
-    before = {number: signal.signal(number, pass_on) for number in _SIGNALS}
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
         yield told
     finally:
         logging.disable(logging.NOTSET)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if told:
+            hear_no_more()
+        else:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _children() -> list[int]:
@@ -125,7 +130,7 @@ def _error(run: Callable[[], None], told: list[str]) -> BaseException | None:
         return SystemExit(128 + error.sigval)
     else:
         return None
-    if code == Interrupted.exit_code or (told and -code in _SIGNALS):  # the latter before it could listen
+    if code == Interrupted.exit_code or (told and -code in SIGNALS):  # the latter before it could listen
         return _stopped(told)
     return _ended_by(which, -code) if code < 0 else SystemExit(code)
 

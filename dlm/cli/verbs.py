@@ -17,7 +17,6 @@ from dlm.cli.common import (
     of_kind,
     pipeline,
     pipeline_options,
-    requeueable,
     told_of,
 )
 from dlm.cli.planning import PLANNING
@@ -28,6 +27,7 @@ from dlm.params import code_digest
 from dlm.params.sharding import WHOLE, Shard
 from dlm.progress import say
 from dlm.settings import TrainedCheckpoint
+from dlm.signals import requeueable
 
 
 @click.command()

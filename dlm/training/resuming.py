@@ -22,9 +22,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from dlm.errors import DataError
 from dlm.files import digest, read_json, sync_directory, sync_folder, write_json
 from dlm.progress import say
+from dlm.signals import StopRequest
 from dlm.training import processes
 from dlm.training.curves import Curves
-from dlm.training.stopping import StopRequest
 
 _MARK = "whole.json"
 _ASIDE = "aside"

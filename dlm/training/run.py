@@ -18,6 +18,7 @@ from dlm.files import replacing_folder, write_jsonl
 from dlm.models import Denoiser, save_denoiser
 from dlm.progress import Progress
 from dlm.settings import BD3LM, Autoregressive, ExecutionSettings, Recipe, SamplerSettings
+from dlm.signals import StopRequest
 from dlm.training import processes
 from dlm.training.adapters import adapt, onto_full_weights, take_off
 from dlm.training.arguments import micro_batch, training_arguments
@@ -26,7 +27,6 @@ from dlm.training.curves import Curves, Watch, refuse_not_finite
 from dlm.training.examples import Collator, Example, encode_rows
 from dlm.training.optimizer import make_optimizer
 from dlm.training.resuming import Saver
-from dlm.training.stopping import StopRequest
 from dlm.training.streaming import StreamedExamples
 from dlm.training.trainer import DiffusionTrainer
 

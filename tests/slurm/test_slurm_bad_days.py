@@ -192,6 +192,6 @@ def test_a_training_on_two_nodes_is_interrupted_and_continued(
     work.go()
     running.good(900)
     log = log_of(work, "together")
-    assert f"at step {saved}/{STEPS}, state saved" in log
+    assert f"at step {saved}/{STEPS}, state saved" in log, log
     alone = make_project(tmp_path_factory.mktemp("two"), repository, steps=STEPS, checkpoint_seconds=1000.0)
     assert work.read("together.txt") == undisturbed(alone, "together", *command(2))

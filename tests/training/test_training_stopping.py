@@ -17,12 +17,11 @@ import pytest
 import torch
 from training_project import checkpoint, command, make_project, run, start, states
 
-from dlm.cli.common import requeueable
 from dlm.errors import Interrupted, SetupError
 from dlm.files import read_manifest
+from dlm.signals import SIGNALS, StopRequest, requeueable
 from dlm.training import train
 from dlm.training.run import _identity
-from dlm.training.stopping import StopRequest
 from dlm.training.trainer import DiffusionTrainer
 
 RECIPE = {"steps": 400, "checkpoint_seconds": 0, "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}
@@ -47,7 +46,9 @@ def test_a_signal_saves_leaves_with_its_own_code_and_continues(whole: str, tmp_p
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.005)
         began = time.monotonic()
-        process.send_signal(number)
+        while process.poll() is None:  # as launchers do, which pass on to a process what it was sent already
+            process.send_signal(number)
+            time.sleep(0.005)
         told, _ = process.communicate(timeout=400)
         seconds = time.monotonic() - began
         print(f"{number.name}: left after {seconds:.1f} s")
@@ -129,20 +130,62 @@ def test_what_a_full_disk_leaves_of_a_state_is_removed(tmp_path: Path, monkeypat
     assert read_manifest(tmp_path / "m")["digest"] == read_manifest(tmp_path / "n")["digest"]
 
 
-def test_before_and_after_the_updates_a_signal_ends_the_command_at_once() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.fixture
+def handlers() -> Iterator[list[Any]]:
+    """Whatever answers the signals, which is the same again after the test."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    yield before
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_before_and_after_the_updates_a_signal_ends_the_command_at_once(handlers: list[Any]) -> None:
     message = "train m: stopped by SIGTERM; run the same command again"
     with pytest.raises(Interrupted, match=message) as caught, requeueable("train m"):
         os.kill(os.getpid(), signal.SIGTERM)
     assert caught.value.exit_code == 75
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_during_the_updates_a_signal_is_remembered() -> None:
+def test_during_the_updates_a_signal_is_remembered(handlers: list[Any]) -> None:
     with StopRequest() as stop:
         assert stop.name is None
         os.kill(os.getpid(), signal.SIGUSR1)
         assert stop.name == "SIGUSR1"
+    assert [signal.getsignal(number) for number in SIGNALS] == handlers
+
+
+def test_signals_that_come_after_the_first_disturb_nothing(handlers: list[Any]) -> None:
+    """A launcher passes on what SLURM has sent to every process, so the second may find a process on its way out."""
+
+    def again() -> None:
+        for number in SIGNALS:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted, match="at step 7"):
+        with requeueable("train m"):
+            try:
+                with StopRequest() as stop:
+                    again()
+                    assert stop.name == "SIGUSR1"
+                    raise Interrupted("train m: stopped at step 7")
+            finally:
+                again()
+        again()
+    again()
+    with pytest.raises(Interrupted, match="by SIGUSR1"), requeueable("train m"):
+        try:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        finally:
+            again()
+    again()
+
+
+@pytest.mark.parametrize("error", [None, SetupError])
+def test_where_nothing_was_interrupted_all_is_as_before(handlers: list[Any], error: type[Exception] | None) -> None:
+    with contextlib.suppress(SetupError), requeueable("train m"), StopRequest():
+        if error:
+            raise error
+    assert [signal.getsignal(number) for number in SIGNALS] == handlers
 
 
 def test_75_is_what_sysexits_calls_a_temporary_failure() -> None:
