@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import yaml
 
 TARGET = "results/tables/table1.csv"
 
@@ -43,6 +46,19 @@ def command(*where: str) -> list[str]:
 def published(project: Path) -> bytes:
     """The published table."""
     return (project / TARGET).read_bytes()
+
+
+def keep_rows(project: Path, models: Sequence[str]) -> None:
+    """Leave the rows of these models in the table: enough for every stage, where the others would be made alike."""
+    rows = yaml.safe_load((project / "params" / "tiny.yaml").read_text())["tables"]["table1"]["rows"]
+    kept = {"tables": {"table1": {"rows": [row for row in rows if row["model"] in models]}}}
+    with (project / "params" / "micro.yaml").open("a") as stream:
+        stream.write("\n" + yaml.safe_dump(kept))
+
+
+def cells(project: Path, models: Sequence[str]) -> list[dict[str, str]]:
+    """What the published table says of these models."""
+    return [row for row in csv.DictReader(published(project).decode().splitlines()) if row["model"] in models]
 
 
 def make_table(folder: Path, environment: Mapping[str, str], *where: str) -> Path:

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from micro_project import TARGET, again, command, make_table, twin
+from micro_project import again, cells, command, keep_rows, make_table, twin
 from slurm_cluster import Cluster
 from slurm_toy import eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(3000)]
 
 STAGES = ("prepare", "train", "convert", "sample", "score")
+MODELS = ("dream-base", "dream-base-sft")
 
 
 def kill_within(stage: str, folder: Path, cluster: Cluster) -> str:
@@ -45,15 +46,16 @@ def test_the_table_made_on_slurm_is_the_local_one(idle: Cluster, micro_run: Path
     """Killed once in each stage, started again by the same command: no job runs twice, the table is the same."""
     before = len(idle.jobs())
     folder = again(micro_run, tmp_path / "clone")
+    keep_rows(folder, MODELS)
     printed = [kill_within(stage, folder, idle) for stage in STAGES]
-    table = make_table(folder, idle.environment, "--profile", "slurm")
-    assert table.read_bytes() == (micro_run / TARGET).read_bytes()
+    make_table(folder, idle.environment, "--profile", "slurm")
+    assert cells(folder, MODELS) == cells(micro_run, MODELS) and len(cells(folder, MODELS)) == 8
     assert all("Attached to SLURM job" in text for text in printed[1:])
     jobs = idle.jobs()[before:]
     # the result of the last may be there before SLURM sees its end
     eventually(lambda: {state for _, state, _ in idle.jobs()[before:]} == {"COMPLETED"})
     (total,) = re.findall(r"^total +(\d+)$", printed[0], re.MULTILINE)
-    assert len(jobs) == int(total) - 1 > 30  # every job once, but for the publishing
+    assert len(jobs) == int(total) - 1 > 12  # every job once, but for the publishing
     assert len({job_id.partition("_")[0] for job_id, _, _ in jobs}) < len(jobs)  # some as arrays
 
 

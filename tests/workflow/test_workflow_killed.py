@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -11,8 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from micro_project import again, published, twin
+from micro_project import again, cells, keep_rows, published, twin
 from workflow_kills import Project, is_locked, stopped, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -20,7 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 STAGES = ("prepare", "train", "sample", "score")
 RECIPES = ("pretrain_mdlm", "sft_reasoning")
 MODELS = ("llada-base", "llada-base-sft")
-"""Enough for every stage; the other models' rows would be made in the same ways again."""
 CORES = 3
 MAKE = ["make", "-o", "env", "table1", "SCALE=micro", f"CORES={CORES}"]
 
@@ -33,19 +30,6 @@ def save_often(root: Path) -> None:
         assert f"  {recipe}: {{" in text
         text = text.replace(f"  {recipe}: {{", f"  {recipe}: {{checkpoint_seconds: 0.0, ")
     path.write_text(text)
-
-
-def keep_rows(root: Path) -> None:
-    """Leave the rows of two models in the table."""
-    rows = yaml.safe_load((root / "params" / "tiny.yaml").read_text())["tables"]["table1"]["rows"]
-    kept = {"tables": {"table1": {"rows": [row for row in rows if row["model"] in MODELS]}}}
-    with (root / "params" / "micro.yaml").open("a") as stream:
-        stream.write("\n" + yaml.safe_dump(kept))
-
-
-def cells(root: Path) -> list[dict[str, str]]:
-    """What the table says of the two models."""
-    return [row for row in csv.DictReader(published(root).decode().splitlines()) if row["model"] in MODELS]
 
 
 def kill_all_within(stage: str, project: Project) -> str:
@@ -71,7 +55,7 @@ def test_killed_in_each_stage_the_same_command_goes_on(micro_run: Path, tmp_path
     """In another clone, with another number of jobs side by side: data, weights and table are the same bytes."""
     whole, project = Project(micro_run), Project(again(micro_run, tmp_path / "killed"), CORES)
     save_often(project.root)
-    keep_rows(project.root)
+    keep_rows(project.root, MODELS)
     interrupted, kept = {}, {}
     bundles = [
         f"{path.parent.name}/{path.name}"
@@ -89,7 +73,7 @@ def test_killed_in_each_stage_the_same_command_goes_on(micro_run: Path, tmp_path
     printed = project.finish(MAKE, {"VIRTUAL_ENV": sys.prefix})
 
     assert "results/tables/table1.md" in printed
-    assert cells(project.root) == cells(micro_run) and len(cells(project.root)) == 8
+    assert cells(project.root, MODELS) == cells(micro_run, MODELS) and len(cells(project.root, MODELS)) == 8
     assert {*project.digests("checkpoints")} == {*MODELS}
     for step in ("data", "checkpoints"):
         assert project.digests(step).items() <= whole.digests(step).items()
