@@ -36,9 +36,8 @@ def write_model(root: Path, scale: str, name: str) -> Path:
     checkpoints = root.resolve() / "results" / scale / "checkpoints"
     checkpoint = checkpoints / name
     if not (checkpoint / MANIFEST).is_file():
-        elsewhere = sorted(
-            path.parents[2].name for path in checkpoints.parent.parent.glob(f"*/checkpoints/{name}/{MANIFEST}")
-        )
+        scales = (path.parent for path in checkpoints.parent.parent.glob("*/checkpoints"))
+        elsewhere = sorted(path.name for path in scales if (path / "checkpoints" / name / MANIFEST).is_file())
         known = [path.parent.name for path in checkpoints.glob(f"*/{MANIFEST}") if path.parent.name[0] != "."]
         hint = (
             f"it is of scale {' and '.join(elsewhere)}: name it with --scale"

@@ -117,3 +117,6 @@ def test_a_model_refers_to_the_weights_it_was_made_of_and_no_others(clone: Path,
         write_model(clone, "small", "askd")
     with pytest.raises(DataError, match="'asked' of scale 'tiny' is here; it is of scale small: name it with --scale"):
         write_model(clone, "tiny", "asked")
+    for name in ("as[k]ed", str(clone / "asked")):
+        with pytest.raises(DataError, match="of scale 'tiny' is here; "):
+            write_model(clone, "tiny", name)
