@@ -27,6 +27,7 @@ OUTSIDE = {
     "ordering": set(),
     "provenance": set(),
     "progress": {"rich"},
+    "signals": set(),
     "settings": set(),
     "params": PLAN | DESIGNS,
     "sandbox": set(),

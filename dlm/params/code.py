@@ -2,8 +2,8 @@
 
 What is digested is what Python would run: comments, docstrings and formatting change nothing, nor does the Python
 version. Left out are the rooms whose effect on a result is in its settings already (params, and of settings all that
-holds values and computes nothing), and those that have none (cli, tracking; how files are written, progress, errors;
-on answers, what their order tells).
+holds values and computes nothing), and those that have none (cli, tracking; how files are written, progress, errors,
+signals; on answers, what their order tells).
 """
 
 from __future__ import annotations

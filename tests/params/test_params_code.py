@@ -126,7 +126,7 @@ def test_whatever_a_step_imports_is_covered(step: str, entries: list[str]) -> No
     known = {module for entry in entries for module in graph.find_upstream_modules(entry, as_package=True)}
     rooms = {module.split(".")[1] for module in known if "." in module}
     covered = {part.removesuffix(".py") for part in ROOMS[step]}
-    assert rooms <= {*covered, "settings", "params", "errors", "files", "progress", "provenance"}
+    assert rooms <= {*covered, "settings", "params", "errors", "files", "progress", "provenance", "signals"}
 
 
 def test_what_answers_a_prompt_is_covered() -> None:
