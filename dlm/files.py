@@ -34,6 +34,15 @@ def no_room(path: Path, error: OSError) -> SetupError:
     return SetupError(f"{path}: {str(error.strerror).lower()}; make room and run the same command again")
 
 
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)  # which cannot be asked for otherwise; while this module is imported, nobody else writes files
+
+
+def give_usual_rights(path: Path) -> None:
+    """Let those read and write a file who may by the process's umask: libraries leave some to their owner alone."""
+    os.chmod(path, (path.stat().st_mode | 0o666) & ~_UMASK)
+
+
 @contextlib.contextmanager
 def atomic_open(path: str | Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` for writing bytes; rename it to ``path`` on success, remove it on failure.
@@ -49,7 +58,7 @@ def atomic_open(path: str | Path) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        give_usual_rights(Path(temporary))
         os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
@@ -86,6 +95,9 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
 
 def _put_in_place(part: Path, folder: Path, old: Path) -> None:
     """Bring ``part`` onto the disk and rename it to ``folder``, what stood there to ``old``."""
+    for path in part.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:  # a link's file is a cache's too
+            give_usual_rights(path)
     try:
         sync_folder(part)
     except OSError as error:  # some file systems tell of a full disk only now
@@ -124,17 +136,29 @@ def jsonl_line(row: Mapping[str, Any]) -> bytes:
     return (json.dumps(row, ensure_ascii=False) + "\n").encode()
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; a damaged one is named with its line."""
+_MAKE_IT = "run the rule that makes it (snakemake -n shows which)"
+_DELETE_IT = "delete it and run again"
+
+
+def read_json(path: str | Path, *, absent: str = _MAKE_IT, damaged: str = _DELETE_IT) -> Any:
+    """Read a JSON file; a damaged one is named with its line.
+
+    Args:
+        path: of the file.
+        absent, damaged: what mends it. Unless said, it is a product of the workflow.
+
+    Raises:
+        DataError: no such file, or it is no JSON.
+    """
     path = Path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; run the rule that makes it (snakemake -n shows which)") from error
+        raise DataError(f"{path}: no such file; {absent}") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}); delete it and run again") from error
+        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}); {damaged}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); delete it and run again") from error
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); {damaged}") from error
 
 
 def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
@@ -143,7 +167,7 @@ def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
     try:
         stream = path.open("rb")
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; run the rule that makes it (snakemake -n shows which)") from error
+        raise DataError(f"{path}: no such file; {_MAKE_IT}") from error
     with stream:
         for number, line in enumerate(stream, start=1):
             try:
@@ -285,7 +309,8 @@ def _sync(path: Path) -> None:
 
 
 def _check_file(path: Path, entry: Mapping[str, Any], fault: type[Exception]) -> None:
-    remedy = f"delete {path.parent / MANIFEST} and run the same command again"
+    again = f"delete {path.parent / MANIFEST} and run the same snakemake command again"
+    remedy = again if "results" in path.parts else "copy it here again, or make it again from what it was made from"
     if not path.is_file():
         raise fault(f"{path}: listed in the manifest but missing; {remedy}")
     if (size := path.stat().st_size) != entry["bytes"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from dlm.errors import SetupError
-from dlm.files import is_made_from, replacing_folder, write_manifest, write_text
+from dlm.errors import DataError, SetupError
+from dlm.files import is_made_from, read_manifest, replacing_folder, write_manifest, write_text
 from dlm.locks import held
 
 HOLD = """
@@ -129,3 +130,42 @@ def test_a_folder_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_i
     named = done.index(("rename", ".m.part"))
     assert set(done[:named]) == {("sync", f".m.part{below}") for below in ("", "/inner", "/inner/weights")}
     assert done[named + 1 :] == [("sync", ".")]
+
+
+WRITE = """
+import os, sys
+os.umask(int(sys.argv[2], 8))
+from pathlib import Path
+from dlm.files import replacing_folder, write_text
+with replacing_folder(sys.argv[1]) as part:
+    os.mkdir(part / "inner")
+    for name in ("weights", "inner/weights"):  # as safetensors leaves them
+        os.close(os.open(part / name, os.O_CREAT | os.O_WRONLY, 0o600))
+    os.link(sys.argv[3], part / "cached")
+    write_text(part / "manifest", "")
+"""
+
+
+@pytest.mark.parametrize(("umask", "mode"), [("022", 0o644), ("002", 0o664), ("077", 0o600)])
+def test_who_may_read_a_product_is_for_the_umask_to_say(tmp_path: Path, umask: str, mode: int) -> None:
+    """Whatever libraries think of it; a file that is a cache's as well stays as it is there."""
+    folder, cached = tmp_path / "product", tmp_path / "cached"
+    cached.touch(0o400)
+    subprocess.run([sys.executable, "-c", WRITE, str(folder), umask, str(cached)], check=True)
+    for name in ("weights", "inner/weights", "manifest"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == mode, name
+    assert stat.S_IMODE(cached.stat().st_mode) == 0o400
+
+
+def test_what_mends_a_damaged_file_depends_on_where_it_is(tmp_path: Path) -> None:
+    for place, remedy in (
+        ("mine", "copy it here again"),
+        ("results/tiny/data", "run the same snakemake command again"),
+    ):
+        folder = tmp_path / place / "x"
+        folder.mkdir(parents=True)
+        (folder / "rows").write_text("1\n2\n")
+        write_manifest(folder, kind="dataset", name="x", made_from={})
+        (folder / "rows").write_text("1\n")
+        with pytest.raises(DataError, match=rf"rows: 2 bytes, the manifest says 4 \(truncated\?\); .*{remedy}"):
+            read_manifest(folder)

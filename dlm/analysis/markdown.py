@@ -154,15 +154,23 @@ def _gain_of(result: TableResult, row: int, column: int) -> PairedGain | None:
     return result.gains[place.index(row) * len(result.table.tasks) + column]
 
 
+def _percent_note(result: TableResult) -> str:
+    """Return what the numbers of a cell are, as far as the table has them."""
+    note = "Percent ± one standard error over documents, in percentage points"
+    if result.gains:
+        note += f"; in brackets the change from the {_compared(result)[0]}"
+    if any(_best(result, column) for column in range(len(result.table.tasks))):
+        note += "; **bold**: the highest of these, within noise or not"
+    if any(_spread(line.estimate).endswith("]") for line in result.results):
+        of_all = "[low, high] is the 95 % interval, shown where the documents show no spread; those of all cells are"
+    else:
+        of_all = "The 95 % intervals of all cells are"
+    return f"{note}. {of_all} in the CSV."
+
+
 def _score_notes(result: TableResult) -> list[str]:
     losses = [task for task in result.table.tasks if metric_kind(result.tasks[task].metric).loss]
-    notes = []
-    if len(losses) < len(result.table.tasks):
-        notes.append(
-            "Percent ± one standard error over documents, in percentage points; in brackets the change from the "
-            f"{_compared(result)[0]}; **bold**: the highest of these, within noise or not. [low, high] is the 95 % "
-            "interval, shown where the documents show no spread; those of all cells are in the CSV."
-        )
+    notes = [_percent_note(result)] if len(losses) < len(result.table.tasks) else []
     notes += [_loss_note(result, task) for task in losses]
     notes.append(f"Documents a cell (n) and setting: {'; '.join(_sizes(result))}.")
     if any(line.spread is not None for line in result.results):

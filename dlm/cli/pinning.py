@@ -45,7 +45,10 @@ def pin(scale: str, renew: bool) -> None:
     if found:
         write_revisions(folder, found)
     left = len(missing) - len(found)
-    say(f"pin {scale}: {len(found)} revisions written to params/{FILE}, {left} not found out")
+    if missing:
+        say(f"pin {scale}: {len(found)} revisions written to params/{FILE}, {left} not found out")
+    else:
+        say(f"pin {scale}: nothing is left to pin")
     if refused:
         told = (f"{', '.join(keys[:3])}{f' and {len(keys) - 3} more' * (len(keys) > 3)}: {reason}"
                 for reason, keys in refused.items())  # fmt: skip

@@ -86,8 +86,9 @@ def _rendered(cost: TableCost, planned: Plan, gpu: str) -> str:
         console.print(f"jobs, if nothing is there yet: {sum(cost.jobs.values())} ({jobs})", highlight=False)
         passes = sum(line.passes for line in cost.costs if line.step == "sample")
         at_most = "at most " if any(line.at_most for line in cost.costs) else ""
+        what = "in all" if not cost.unknown else "in all, but for what is not reckoned"
         console.print(
-            f"in all: {at_most}{passes:,.0f} forward passes of sampling and scoring, {cost.hours:.3g} GPU hours, "
+            f"{what}: {at_most}{passes:,.0f} forward passes of sampling and scoring, {cost.hours:.3g} GPU hours, "
             f"{most:.3g} GiB at the most",
             highlight=False,
         )

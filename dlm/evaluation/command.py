@@ -13,7 +13,7 @@ from lm_eval._cli import HarnessCLI
 from lm_eval.config.evaluate_config import EvaluatorConfig
 from lm_eval.utils import setup_logging
 
-from dlm.errors import SettingsError
+from dlm.errors import RemoteError, SettingsError
 from dlm.evaluation.arguments import read_arguments
 from dlm.params.task_files import task_folders
 
@@ -34,6 +34,7 @@ def run_command_line(arguments: Sequence[str]) -> None:
 
     Raises:
         SettingsError: what lm-eval refuses, or the model class: one line.
+        RemoteError: the data of a task cannot be had.
     """
     setup_logging()
     harness = HarnessCLI()
@@ -79,9 +80,14 @@ def _typed_as(arguments: Sequence[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
-    """Turn what lm-eval says of its own arguments into one line."""
+    """Turn what lm-eval says of its own arguments, or of a hub that it does not reach, into one line."""
     try:
         yield
+    except ConnectionError as error:
+        said = " ".join(str(error).split())
+        raise RemoteError(
+            f"lm-eval: {said}; stock tasks ask the hub for their data: a network, or HF_HOME with it"
+        ) from error
     except (ValueError, TypeError, FileNotFoundError) as error:
         frame = list(walk_tb(error.__traceback__))[-1][0]
         if isinstance(error, SettingsError) or not str(frame.f_globals.get("__name__")).startswith(_REFUSING):

@@ -77,6 +77,8 @@ def load_denoiser(
         remedy = f"dlm convert {folder} DEST" if (folder / "config.json").is_file() else "see `dlm train --help`"
         raise CheckpointError(f"{folder}: no {MANIFEST} in it, so it is no checkpoint of this project; {remedy}")
     manifest = read_manifest(folder, verify=verify)
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder}: no checkpoint, but a {manifest['kind']}; name the folder of a checkpoint")
     dtype = getattr(torch, execution.dtype) if execution else torch.float32
     options = four_bit_options() if four_bit else {}
     try:

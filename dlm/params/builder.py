@@ -100,7 +100,8 @@ def _build_dataclass(document: Refuses, value: Any, kind: type, path: PathKey) -
     hints, fields = _hints(kind), {item.name: item for item in dataclasses.fields(kind)}
     for key in mapping:
         if key not in fields:
-            raise document.error((*path, key), f"unknown key; {did_you_mean(key, fields)}")
+            known = fields if path else {**fields, "extends": None}  # which the reader has taken out
+            raise document.error((*path, key), f"unknown key; {did_you_mean(key, known)}")
     for name, item in fields.items():
         required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if required and name not in mapping:

@@ -22,6 +22,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from dlm.diffusion import Batch, TakesTargets, autoregressive_loss, bd3lm_loss, mdlm_loss, normalise, prepend_bos
 from dlm.errors import SettingsError, SetupError
+from dlm.files import give_usual_rights
 from dlm.models import Denoiser, require_pair_masks, use_flex_attention
 from dlm.settings import BD3LM, MLM, Autoregressive, Recipe
 from dlm.training import processes
@@ -204,6 +205,7 @@ class DiffusionTrainer(Trainer):
         folder.mkdir(parents=True, exist_ok=True)
         assert isinstance(self.model, nn.Module)
         save_model(self.model, str(folder / SAFE_WEIGHTS_NAME))
+        give_usual_rights(folder / SAFE_WEIGHTS_NAME)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load what :meth:`_save` saved."""

@@ -112,9 +112,10 @@ def read_trace(path: Path) -> Trace:
     Raises:
         DataError: it is no trace, or damaged.
     """
-    found = read_json(path)
+    told = "`dlm watch … --save FILE` writes one"
+    found = read_json(path, absent=told, damaged=f"name a trace: {told}")
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise DataError(f"{path}: not a {FORMAT} trace; `dlm watch … --save FILE` writes one")
+        raise DataError(f"{path}: not a {FORMAT} trace; {told}")
     try:
         frames = tuple(
             Frame(

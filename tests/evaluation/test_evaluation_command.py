@@ -11,7 +11,7 @@ import lm_eval.tasks
 import pytest
 from evaluation_examples import DOCUMENTS, EXECUTION, WARM, cell, save_checkpoint, save_documents
 
-from dlm.errors import SettingsError
+from dlm.errors import RemoteError, SettingsError
 from dlm.evaluation import sample_cells, score_cells
 from dlm.evaluation.command import run_command_line
 
@@ -113,6 +113,15 @@ def test_mistakes_are_one_line(arguments, message):
     with pytest.raises(SettingsError, match=message) as caught:
         run_command_line(arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_is_not_reached_is_one_line(monkeypatch):
+    def unreached(self, parsed):
+        raise ConnectionError("Couldn't reach 'openai/gsm8k'\non the Hub")
+
+    monkeypatch.setattr("dlm.evaluation.command.HarnessCLI.execute", unreached)
+    with pytest.raises(RemoteError, match=r"^lm-eval: Couldn't reach 'openai/gsm8k' on the Hub; stock tasks ask"):
+        run_command_line(["--model", "dummy", "--tasks", "gsm8k"])
 
 
 def test_the_verb_hands_everything_on(monkeypatch):

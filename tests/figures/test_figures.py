@@ -189,6 +189,10 @@ def test_the_verb_draws_one_figure_or_all(tmp_path: Path, repository: Path, monk
     done = CliRunner().invoke(cli, ["figure", "grid", "--out", "elsewhere"], catch_exceptions=False)
     assert done.stderr.count("figure grid: ") == 4
     assert len([*(tmp_path / "elsewhere").iterdir()]) == 8
+    with pytest.raises(SettingsError, match="no sweep is named 'gird'"):
+        CliRunner().invoke(cli, ["figure", "gird"], catch_exceptions=False)
+    with pytest.raises(SettingsError, match="no figure 'rank': did you mean 'ranks'"):
+        CliRunner().invoke(cli, ["figure", "grid", "rank"], catch_exceptions=False)
 
 
 def test_no_two_looks_depend_on_colour_alone() -> None:

@@ -145,7 +145,22 @@ def test_a_table_of_the_paper_scale_is_told() -> None:
     with contextlib.chdir(ROOT):
         text = CliRunner().invoke(cli, asked, catch_exceptions=False).stdout
     assert "llada_base at scale paper, on one A100-80GB" in text and "llada_mc32_cfg0.5" in text
-    assert "not reckoned" not in text
+    assert "not reckoned" not in text and "\nin all: " in text
+
+
+def test_what_is_not_reckoned_is_not_in_the_sum(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    (tmp_path / "Snakefile").touch()
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "params" / "mine.yaml").write_text(
+        "extends: paper\ncheckpoints:\n  mine: {kind: folder, path: mine}\ntables:\n  mine:\n    title: mine\n"
+        "    tasks: [gsm8k]\n    rows: [{model: mine, label: mine}]\n"
+    )
+    with contextlib.chdir(tmp_path):
+        text = CliRunner().invoke(cli, ["plan", "mine", "--scale", "mine"], catch_exceptions=False).stdout
+    assert "in all, but for what is not reckoned: 0 forward passes" in text
+    assert "not reckoned: the size of checkpoint 'mine' is not known before it is fetched; write it under" in text
 
 
 def test_a_budget_is_the_most_that_a_sweep_takes(tmp_path: Path) -> None:

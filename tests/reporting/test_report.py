@@ -108,5 +108,5 @@ def test_the_verb_writes_it(layout: Layout, repository: Path, monkeypatch: pytes
     (layout.root / "params" / "tiny.yaml").write_text((repository / "params" / "tiny.yaml").read_text())
     monkeypatch.chdir(layout.root)
     done = CliRunner().invoke(cli, ["report", "two", "--out", "there.html"], catch_exceptions=False)
-    assert "report: 1 tables in" in done.stderr
+    assert "report: 1 table in" in done.stderr
     assert (layout.root / "there.html").is_file()

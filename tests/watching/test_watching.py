@@ -93,6 +93,14 @@ def test_a_damaged_trace_is_refused(tmp_path: Path, change: dict, message: str) 
     assert message in str(refused.value)
 
 
+def test_a_file_that_is_no_trace_is_not_to_be_deleted(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(b"GIF89a\x80\xff")
+    for name in ("a.gif", "none.json"):
+        with pytest.raises(DataError, match="`dlm watch … --save FILE` writes one") as refused:
+            read_trace(tmp_path / name)
+        assert "delete" not in str(refused.value) and "rule" not in str(refused.value)
+
+
 def test_a_record_of_the_order_is_a_trace() -> None:
     speller, encode = byte_speller()
     record = {

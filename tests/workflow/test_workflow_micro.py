@@ -78,7 +78,9 @@ def test_a_copy_that_was_edited_is_published_over(project: Path) -> None:
 def test_another_scale_and_back(project: Path) -> None:
     right = published(project)
     (project / "params" / "other.yaml").write_text(OTHER)
-    assert make(project, "--config", "scale=other").returncode == 0
+    done = make(project, "--config", "scale=other")
+    assert done.returncode == 0
+    assert "results/tables/table1.csv: withdrawn, it is not that of scale other" in done.stderr
     assert b",other," in published(project) and b",micro," not in published(project)
     assert make(project, "--config", "scale=micro").returncode == 0
     assert published(project) == right

@@ -8,7 +8,9 @@ onstart:
     # However it came to be there, a copy that is not this scale's table must not survive being asked for. Here the run
     # is past its checks and holds Snakemake's lock: one that is refused leaves what another scale has published.
     if workflow.is_main_process:
-        drop_stale(PLAN.layout.tables, PLAN.layout.published, ASKED)
+        for path in drop_stale(PLAN.layout.tables, PLAN.layout.published, ASKED):
+            if path.suffix == ".csv":
+                print(f"{path}: withdrawn, it is not that of scale {SCALE}", file=sys.stderr)
 
 
 def scale_tables(wildcards):
