@@ -9,7 +9,7 @@ import torch
 from doubles import small_architecture, small_denoiser, with_conventions, word_tokenizer
 
 from dlm.errors import CheckpointError, SetupError
-from dlm.files import replacing_folder
+from dlm.files import replacing_folder, write_manifest
 from dlm.models import (
     Conventions,
     Denoiser,
@@ -215,3 +215,9 @@ def test_flex_attention_is_chosen_by_where_a_model_will_run() -> None:
     assert denoiser.model.config._attn_implementation == "sdpa"
     assert use_flex_attention(denoiser, torch.device("cuda", 0))
     assert denoiser.model.config._attn_implementation == "flex_attention"
+
+
+def test_a_product_that_is_no_checkpoint_is_called_what_it_is(tmp_path: Path) -> None:
+    write_manifest(tmp_path, kind="dataset", name="corpus", made_from={})
+    with pytest.raises(CheckpointError, match="no checkpoint, but a dataset; name the folder of a checkpoint"):
+        load_denoiser(tmp_path)

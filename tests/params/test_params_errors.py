@@ -147,6 +147,7 @@ def test_scale_is_a_name_not_a_path(project: Path, scale: str) -> None:
         ("seed: 0", "seed: \x07", "broken YAML: a character that no text has, 0x0007"),
         ("seed: 0", "seed: 🙂", "seed: expected a whole number, got '🙂'"),
         ("seed: 0", "sëed: 0", "sëed: unknown key; did you mean 'seed'?"),
+        ("seed: 0", "extend: micro", "extend: unknown key; did you mean 'extends'?"),
         ("seed: 0", '"a\\nb": 0', "a b: unknown key"),
         ("seed: 0", "seed: &a [*a]", "seed[0][0][0]: grows without end; a '*name' stands inside its own '&name'"),
         ("seed: 0", "seed: " + "[" * 3000 + "]" * 3000, "broken YAML: too deep a nesting"),
