@@ -309,8 +309,7 @@ def _sync(path: Path) -> None:
 
 
 def _check_file(path: Path, entry: Mapping[str, Any], fault: type[Exception]) -> None:
-    again = f"delete {path.parent / MANIFEST} and run the same snakemake command again"
-    remedy = again if "results" in path.parts else "copy it here again, or make it again from what it was made from"
+    remedy = f"copy it here again, or, if a rule makes it, delete {path.parent / MANIFEST} and run snakemake again"
     if not path.is_file():
         raise fault(f"{path}: listed in the manifest but missing; {remedy}")
     if (size := path.stat().st_size) != entry["bytes"]:

@@ -38,15 +38,14 @@ def requeueable(work: str) -> Iterator[None]:
         raise Interrupted(f"{work}: stopped by {signal.Signals(number).name}; run the same command again to continue")
 
     before = {number: signal.signal(number, leave) for number in SIGNALS}
+    error: BaseException | None = None
     try:
         yield
-    except Interrupted:
-        hear_no_more()
+    except BaseException as raised:
+        error = raised
         raise
-    except BaseException:
-        _restore(before)
-        raise
-    _restore(before)
+    finally:
+        _leave(before, error)
 
 
 class StopRequest:
@@ -71,12 +70,18 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before and isinstance(error, Interrupted):
-            hear_no_more()
-        else:
-            _restore(self._before)
+        _leave(self._before, error)
 
 
-def _restore(handlers: dict[signal.Signals, Any]) -> None:
+def restore(handlers: dict[signal.Signals, Any]) -> None:
+    """Have signals answered by what answered them before."""
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+def _leave(before: dict[signal.Signals, Any], error: BaseException | None) -> None:
+    """Restore what answered the signals, if they were taken, unless one of them is why the work ends."""
+    if before and isinstance(error, Interrupted):
+        hear_no_more()
+    else:
+        restore(before)

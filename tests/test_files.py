@@ -157,15 +157,10 @@ def test_who_may_read_a_product_is_for_the_umask_to_say(tmp_path: Path, umask: s
     assert stat.S_IMODE(cached.stat().st_mode) == 0o400
 
 
-def test_what_mends_a_damaged_file_depends_on_where_it_is(tmp_path: Path) -> None:
-    for place, remedy in (
-        ("mine", "copy it here again"),
-        ("results/tiny/data", "run the same snakemake command again"),
-    ):
-        folder = tmp_path / place / "x"
-        folder.mkdir(parents=True)
-        (folder / "rows").write_text("1\n2\n")
-        write_manifest(folder, kind="dataset", name="x", made_from={})
-        (folder / "rows").write_text("1\n")
-        with pytest.raises(DataError, match=rf"rows: 2 bytes, the manifest says 4 \(truncated\?\); .*{remedy}"):
-            read_manifest(folder)
+def test_what_mends_a_damaged_file_is_true_wherever_it_is(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_text("1\n2\n")
+    write_manifest(tmp_path, kind="dataset", name="x", made_from={})
+    (tmp_path / "rows").write_text("1\n")
+    told = r"rows: 2 bytes, the manifest says 4 \(truncated\?\); copy it here again, or, if a rule .*manifest.json "
+    with pytest.raises(DataError, match=told):
+        read_manifest(tmp_path)

@@ -17,7 +17,7 @@ import click
 
 from dlm.cli.nodes import in_one_process, on_nodes, torchrun_here
 from dlm.errors import DlmError, Interrupted, SetupError
-from dlm.signals import SIGNALS, hear_no_more
+from dlm.signals import SIGNALS, hear_no_more, restore
 
 
 @click.command("launch", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -98,8 +98,7 @@ def _passed_on() -> Iterator[list[str]]:
         if told:
             hear_no_more()
         else:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            restore(before)
 
 
 def _children() -> list[int]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from dlm.cli.common import pipeline, scale_option
-from dlm.errors import SettingsError, did_you_mean
 from dlm.params.layout import SENSITIVITY
 from dlm.progress import say
 
@@ -21,12 +20,12 @@ def figure(sweep: str, name: str | None, out: Path | None, scale: str) -> None:
     """Draw FIGURE of SWEEP, or all of which the sweep has what they show, as PNG and SVG."""
     out = out.absolute() if out else None
     with pipeline(scale, None) as plan:
-        from dlm.figures import FIGURES, figures_of, read_sweep_results, write_figure
+        from dlm.figures import figures_of, read_sweep_results, refuse_unknown, write_figure
 
         if not (plan.layout.tables / f"{SENSITIVITY}{sweep}.csv").is_file():
             plan.sweep(sweep)  # refuses one that cannot be made
-        if name is not None and name not in FIGURES:
-            raise SettingsError(f"no figure '{name}': {did_you_mean(name, FIGURES)}")
+        if name is not None:
+            refuse_unknown(name)
         results = read_sweep_results(plan.layout.tables, sweep)
         for each in [name] if name else figures_of(results):
             paths = write_figure(each, results, out or plan.layout.figures / sweep)

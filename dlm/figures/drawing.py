@@ -28,6 +28,12 @@ FIGURES: Mapping[str, Callable[[SweepResults], Any]] = {
 KINDS = ("png", "svg")
 
 
+def refuse_unknown(name: str) -> None:
+    """Raise SettingsError where no figure has that name."""
+    if name not in FIGURES:
+        raise SettingsError(f"no figure '{name}': {did_you_mean(name, FIGURES)}")
+
+
 def draw(name: str, results: SweepResults) -> Any:
     """Return a matplotlib figure of a sweep.
 
@@ -35,8 +41,7 @@ def draw(name: str, results: SweepResults) -> Any:
         SettingsError: there is no such figure.
         DataError: the sweep has not what it shows; says what that is.
     """
-    if name not in FIGURES:
-        raise SettingsError(f"no figure '{name}': {did_you_mean(name, FIGURES)}")
+    refuse_unknown(name)
     try:
         with styled():
             figure = FIGURES[name](results)

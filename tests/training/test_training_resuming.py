@@ -76,5 +76,6 @@ def test_another_commit_continues_and_damaged_states_are_passed_over(tmp_path: P
     assert states(folder)
     for mark in states(folder):
         weights = mark.with_name("model.safetensors")
+        assert weights.stat().st_mode == mark.stat().st_mode, "who may read the one may read the other"
         weights.write_bytes(weights.read_bytes()[:-1])
     assert "continues" not in finish(folder, "mdlm", commit="b")
