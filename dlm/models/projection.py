@@ -61,42 +61,44 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         wants_hidden, wants_weight, wants_bias, *_ = context.needs_input_grad
         grad_ND = torch.empty_like(hidden_ND) if wants_hidden else None
         summed = _Sums(weight_VD, bias_V, wants_weight, wants_bias)
+        room = _room(weight_VD, min(chunk, len(targets_N)))
         for begin in range(0, len(targets_N), chunk):
             part = slice(begin, begin + chunk)
             targets_C = targets_N[part]
-            scaled_VC, total_C, nll_N[part] = _exponentials(hidden_ND[part], weight_VD, bias_V, targets_C)
+            scaled_VC, total_C, nll_N[part] = _exponentials(hidden_ND[part], weight_VD, bias_V, targets_C, room)
             if grad_ND is not None:
                 expected_CD = (scaled_VC.T @ weight_VD).float() / total_C[:, None]
                 grad_ND[part] = (expected_CD - weight_VD[targets_C]).to(grad_ND.dtype)
             summed.add(scaled_VC, total_C, targets_C, weights_N[part], hidden_ND[part])
-        context.save_for_backward(
-            hidden_ND, weight_VD, bias_V, targets_N, weights_N, grad_ND, summed.weight_VD, summed.bias_V
-        )
-        context.chunk = chunk
+        context.save_for_backward(hidden_ND, weight_VD, bias_V, targets_N, weights_N, grad_ND)
+        context.summed, context.chunk = summed, chunk
         return nll_N
 
     @staticmethod
     def backward(context: Any, *incoming: Tensor) -> Any:
         (g_N,) = incoming
-        hidden_ND, weight_VD, bias_V, targets_N, weights_N, grad_ND, made_VD, made_V = context.saved_tensors
+        hidden_ND, weight_VD, bias_V, targets_N, weights_N, grad_ND = context.saved_tensors
         if grad_ND is not None:
             grad_ND = grad_ND * g_N[:, None].to(grad_ND.dtype)
-        if made_VD is None and made_V is None:
+        _, wants_weight, wants_bias, *_ = context.needs_input_grad
+        if not (wants_weight or wants_bias):
             return grad_ND, None, None, None, None, None
         # The factor between g and the weights: their quotient where the weights are largest.
         largest = weights_N.abs().argmax()
         factor = g_N[largest] / weights_N[largest]
-        if not torch.allclose(g_N, factor * weights_N, rtol=1e-6, atol=0):
-            factor = torch.ones_like(factor)
-            summed = _Sums(weight_VD, bias_V, made_VD is not None, made_V is not None)
+        # The sums are given away, not copied: who goes backward a second time has them made anew.
+        summed, context.summed = context.summed, None
+        if summed is not None and torch.allclose(g_N, factor * weights_N, rtol=1e-6, atol=0):
+            summed.scale(factor)
+        else:
+            del summed
+            summed = _Sums(weight_VD, bias_V, wants_weight, wants_bias)
+            room = _room(weight_VD, min(context.chunk, len(targets_N)))
             for begin in range(0, len(targets_N), context.chunk):
                 part = slice(begin, begin + context.chunk)
-                scaled_VC, total_C, _ = _exponentials(hidden_ND[part], weight_VD, bias_V, targets_N[part])
+                scaled_VC, total_C, _ = _exponentials(hidden_ND[part], weight_VD, bias_V, targets_N[part], room)
                 summed.add(scaled_VC, total_C, targets_N[part], g_N[part], hidden_ND[part])
-            made_VD, made_V = summed.weight_VD, summed.bias_V
-        made_VD = None if made_VD is None else (made_VD * factor).to(weight_VD.dtype)
-        made_V = None if made_V is None or bias_V is None else (made_V * factor).to(bias_V.dtype)
-        return grad_ND, made_VD, made_V, None, None, None
+        return grad_ND, summed.weight_as(weight_VD), summed.bias_as(bias_V), None, None, None
 
 
 class _Sums:
@@ -119,15 +121,40 @@ class _Sums:
                 self.weight_VD += scaled_VC @ part_CD.to(scaled_VC.dtype)
             self.weight_VD.index_add_(0, targets_C, -g_C[:, None] * hidden_CD.float())
 
+    def scale(self, factor: Tensor) -> None:
+        """Multiply them by a number."""
+        for made in (self.weight_VD, self.bias_V):
+            if made is not None:
+                made *= factor
+
+    def weight_as(self, weight_VD: Tensor) -> Tensor | None:
+        """Return the gradient of the weight in its type; None where it is not wanted."""
+        return None if self.weight_VD is None else self.weight_VD.to(weight_VD.dtype)
+
+    def bias_as(self, bias_V: Tensor | None) -> Tensor | None:
+        """Return the gradient of the bias in its type; None where there is none or it is not wanted."""
+        return None if self.bias_V is None or bias_V is None else self.bias_V.to(bias_V.dtype)
+
+
+def _room(weight_VD: Tensor, columns: int) -> Tensor:
+    """Return room for the logits of a chunk, float32: chunks that take turns in it spare the system its new pages."""
+    return torch.empty(weight_VD.shape[0] * columns, dtype=torch.float32, device=weight_VD.device)
+
 
 def _exponentials(
-    hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_C: Tensor
+    hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_C: Tensor, room: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return exp(logits - largest) [V, C] as the weights' type, its sum and the cross-entropy, float32 [C].
 
-    The vocabulary comes first: matrix products over it are faster so on a CPU.
+    The vocabulary comes first: matrix products over it are faster so on a CPU. In float32 the first result lies in
+    ``room`` and is good until that is used again.
     """
-    logits_VC = (weight_VD @ hidden_CD.T).float()
+    shape = weight_VD.shape[0], hidden_CD.shape[0]
+    logits_VC = room[: shape[0] * shape[1]].view(shape)
+    if weight_VD.dtype == torch.float32:
+        torch.mm(weight_VD, hidden_CD.T, out=logits_VC)
+    else:
+        logits_VC.copy_(weight_VD @ hidden_CD.T)
     if bias_V is not None:
         logits_VC += bias_V.float()[:, None]
     logits_VC -= logits_VC.amax(0)

@@ -81,6 +81,18 @@ def test_a_right_hint_saves_the_second_look(chunks: None, monkeypatch: pytest.Mo
         assert sum(looks) == expected
 
 
+def test_who_goes_backward_twice_gets_the_same_gradients(chunks: None) -> None:
+    model, hidden, weight = Headed(True, False), torch.randn(11, 6, requires_grad=True), torch.rand(11)
+    grown = (*model.parameters(), hidden)
+    loss = (projection.cross_entropy(model, hidden, torch.arange(11), weight) * weight * 0.3).sum()
+    first = torch.autograd.grad(loss, grown, retain_graph=True)
+    kept = [one.clone() for one in first]
+    second = torch.autograd.grad(loss, grown)
+    for one, other, copy in zip(first, second, kept, strict=True):
+        assert torch.equal(one, copy), "the first were given away for good"
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
 def test_a_frozen_head_and_a_measurement_need_no_gradient(chunks: None) -> None:
     model, hidden = Headed(True, False).requires_grad_(False), torch.randn(5, 6, requires_grad=True)
     targets = torch.arange(5)
