@@ -144,7 +144,7 @@ def _within(allowed: tuple[int, int] | None, costs: list[Cost]) -> list[Cost]:
 
 
 def _evaluation(plan: Plan, cell: Cell, gpu: GPU) -> Cost:
-    size, sizes = task_size(plan, cell), checkpoint_sizes(plan.params, cell.checkpoint)
+    size, sizes = task_size(plan, cell), checkpoint_sizes(plan, cell.checkpoint)
     execution = cell.execution or plan.params.execution
     work, assumed = _work(plan, cell, size)
     stops = _stops(plan, cell)
@@ -208,7 +208,7 @@ def _training(plan: Plan, name: str, gpu: GPU) -> Iterator[Cost]:
     entry = plan.params.checkpoints[name]
     if not isinstance(entry, TrainedCheckpoint):
         return
-    recipe, sizes = plan.params.recipes[entry.recipe], checkpoint_sizes(plan.params, name)
+    recipe, sizes = plan.params.recipes[entry.recipe], checkpoint_sizes(plan, name)
     data = [data_size(plan, each) for each in entry.datasets]
     rows = sum(each.rows for each in data)
     length = min(recipe.max_length, math.ceil(sum(each.rows * each.tokens for each in data) / rows))

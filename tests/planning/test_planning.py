@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from doubles import small_architecture, small_denoiser, word_tokenizer
+from safetensors import safe_open
 
 from dlm.cli import cli
 from dlm.errors import SettingsError
@@ -18,7 +21,7 @@ from dlm.likelihood import Answer, estimate
 from dlm.models import make_denoiser
 from dlm.params import Plan, load_params, load_plan
 from dlm.planning import find_gpu, likelihood_work, sampling_work, table_cost
-from dlm.planning.networks import sizes
+from dlm.planning.networks import described, sizes
 from dlm.sampling import Sampler
 from dlm.settings import (
     ApproximateCache,
@@ -114,6 +117,31 @@ def test_parameters_are_those_of_the_network(model_type: str) -> None:
     assert sizes(architecture, 24).body == pytest.approx(actual, rel=0.02)
 
 
+@pytest.mark.parametrize("folder", sorted((ROOT / "tests/parity/checkpoints").glob("*/")), ids=lambda path: path.name)
+def test_a_folder_tells_its_network_in_any_format(folder: Path) -> None:
+    found = described(folder / "config.json", "mine")
+    matrices: dict[str, int] = {}
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as stored:
+            shapes = {name: stored.get_slice(name).get_shape() for name in stored.keys()}  # noqa: SIM118
+        matrices |= {name: math.prod(shape) for name, shape in shapes.items() if len(shape) == 2}
+    in_layers = sum(size for name, size in matrices.items() if re.search(r"\.\d+\.", name))
+    assert found.body == in_layers
+    assert found.projection in matrices.values() and found.projection == found.hidden * found.vocab
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("[]", "cannot be read"), ("{", "cannot be read"), ('{"hidden_size": 0}', "hidden_size: must be a whole number"),
+     ('{"hidden_size": 8, "n_head": 2}', "num_hidden_layers: must be a whole number above 0, got None")],
+)  # fmt: skip
+def test_a_folder_that_does_not_tell_its_network_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=re.escape(f"{path}: ") + f".*{why}.*'mine' under planning.networks"):
+        described(path, "mine")
+
+
 def test_a_table_of_the_paper_is_reckoned_from_the_params_alone() -> None:
     plan = load_plan("paper", ROOT)
     h100 = table_cost(plan, "table1", find_gpu("H100"))
@@ -160,7 +188,11 @@ def test_what_is_not_reckoned_is_not_in_the_sum(tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path):
         text = CliRunner().invoke(cli, ["plan", "mine", "--scale", "mine"], catch_exceptions=False).stdout
     assert "in all, but for what is not reckoned: 0 forward passes" in text
-    assert "not reckoned: the size of checkpoint 'mine' is not known before it is fetched; write it under" in text
+    assert "mine/config.json: cannot be read" in text and "write the size of checkpoint 'mine' under" in text
+    shutil.copy(ROOT / "tests/parity/checkpoints/llada/config.json", tmp_path / "mine")
+    with contextlib.chdir(tmp_path):
+        text = CliRunner().invoke(cli, ["plan", "mine", "--scale", "mine"], catch_exceptions=False).stdout
+    assert "not reckoned" not in text and "in all: 168,832 forward passes" in text
 
 
 def test_a_budget_is_the_most_that_a_sweep_takes(tmp_path: Path) -> None:

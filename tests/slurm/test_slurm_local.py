@@ -103,6 +103,17 @@ def test_without_slurm_the_message_says_what_to_do(local_toy: Toy) -> None:
     assert "--submitit-cluster local" in running.text
 
 
+@pytest.mark.slurm
+@pytest.mark.skipif(Path("/etc/slurm/slurm.conf").exists(), reason="this machine's SLURM has a cluster by default")
+def test_slurm_without_a_cluster_is_told_once_before_any_job(local_toy: Toy) -> None:
+    local_toy.environment.pop("SLURM_CONF", None)
+    running = local_toy.run("part1.txt", executor="slurm")
+    assert running.wait() == 1
+    [told] = [line for line in running.text.splitlines() if "know of no cluster here" in line]
+    assert "SLURM_CONF" in told and "--submitit-cluster local" in told
+    assert "trying again" not in running.text and local_toy.journal == []
+
+
 def test_a_command_runs_in_its_folder_and_fails_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "tracebacklimit", 1000, raising=False)
     Command("pwd > here", str(tmp_path))()

@@ -27,6 +27,9 @@ TOGETHER = 1000
 # sbatch's complaints about the job itself, which it would repeat.
 HOPELESS = re.compile(r"invalid|not available|not permitted|unrecognized|unable to open file", re.IGNORECASE)
 
+# What its programs say where there is neither a slurm.conf nor a record in DNS of who would have one.
+NOWHERE = "Could not establish a configuration source"
+
 
 class Slurm(Place):
     """The SLURM cluster that this machine is a client of.
@@ -47,11 +50,23 @@ class Slurm(Place):
                 f"no {missing[0]} on this machine: start on a login node of a SLURM cluster, "
                 "or run the jobs here with --submitit-cluster local"
             )
+        self.refuse_nowhere()
         forget_outer_job(os.environ)
         if names := unheeded(os.environ):
             self.remark = (
                 f"{', '.join(names)}: without effect here, each job says itself what it asks for (slurm_extra)"
             )
+
+    def refuse_nowhere(self) -> None:
+        """Refuse a machine on which SLURM's programs know of no cluster; one that is only away is waited for."""
+        try:
+            _ = self.configuration
+        except NoAnswer as error:
+            if NOWHERE in str(error):
+                raise WorkflowError(
+                    "SLURM's programs know of no cluster here: start on a login node, or set SLURM_CONF to the "
+                    f"cluster's slurm.conf, or run the jobs here with --submitit-cluster local ({error})"
+                ) from error
 
     @functools.cached_property
     def configuration(self) -> Mapping[str, str]:
