@@ -5,6 +5,7 @@ from dlm.models.caching import Columns, Prefix, require_cache
 from dlm.models.conventions import Conventions, read_conventions
 from dlm.models.converting import convert_checkpoint
 from dlm.models.denoiser import Denoiser, end_of_turn_id
+from dlm.models.describing import described_network
 from dlm.models.making import make_denoiser
 from dlm.models.opening import open_attention
 from dlm.models.probing import is_bidirectional
@@ -19,6 +20,7 @@ __all__ = [
     "Prefix",
     "convert_back",
     "convert_checkpoint",
+    "described_network",
     "end_of_turn_id",
     "is_bidirectional",
     "load_denoiser",

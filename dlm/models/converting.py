@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlm.errors import CheckpointError, DataError, SetupError
+from dlm.errors import CheckpointError, SetupError
 from dlm.files import (
     MANIFEST,
     check_destination,
     own_manifest,
-    read_json,
     read_manifest,
     replacing_folder,
     sha256_file,
@@ -27,10 +25,11 @@ from dlm.files import (
     write_manifest,
 )
 from dlm.models.conventions import Conventions
+from dlm.models.describing import empty_network, native_class, quiet_library, read_config
 from dlm.models.formats import Format, read_format
 from dlm.models.growing import TORCH_TYPES, grown_vocabulary, mean_row
 from dlm.models.matching import Matches, Targets, match, target_tensors
-from dlm.models.probing import one_line, probe
+from dlm.models.probing import probe
 from dlm.models.shards import SINGLE, Piece, Shard, StoredTensor, read_shards, write_index, write_shard
 from dlm.models.tokenizing import prepare_tokenizer
 from dlm.provenance import code_version, library_versions
@@ -102,7 +101,7 @@ def convert_checkpoint(
         read_manifest(source)  # damage is named before anything is written
     shards = read_shards(source)
     try:
-        with _quiet(), replacing_folder(dest) as draft:
+        with quiet_library(), replacing_folder(dest) as draft:
             conversion = _Conversion(source, draft, where, format_, shards)
             conversion.prepare()
             _check_space(dest, shards)
@@ -138,7 +137,7 @@ class _Conversion:
 
     def prepare(self) -> None:
         """Find everything that can be wrong before the weights are written; write the tokenizer."""
-        self.model_class, self.config = _native(self.format, self.where)
+        self.model_class, self.config = native_class(self.format, self.where)
         self.config.save_pretrained(str(self.draft))  # the tokenizer's class is found by it
         tokenizer = prepare_tokenizer(
             self.source,
@@ -161,10 +160,7 @@ class _Conversion:
         probe(self.model_class, self.config, self.where, causal=self.format.is_causal)
 
     def _targets(self) -> Targets:
-        try:
-            return target_tensors(self.model_class, self.config)
-        except Exception as error:  # a class checks its config with errors of many classes
-            raise CheckpointError(f"{self.where}: config.json does not hold ({one_line(error)})") from error
+        return target_tensors(empty_network(self.model_class, self.config, self.where))
 
     def _make_room(self, last: int) -> None:
         """See that the matrices have a row for every token; ``last`` is the highest id beside the mask's."""
@@ -270,25 +266,6 @@ class _Conversion:
         }
 
 
-def read_config(folder: Path, where: str) -> dict[str, Any]:
-    """Read the config of a published checkpoint.
-
-    Raises:
-        CheckpointError: there is no such folder, no config in it, or it is not legible.
-    """
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: no such folder")
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{where}: no config.json in it; a checkpoint has config.json, weights and a tokenizer")
-    try:
-        config = read_json(folder / "config.json")
-    except DataError as error:
-        raise CheckpointError(f"{where}: config.json is not legible ({error}); fetch it again") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{where}: config.json holds no settings; fetch it again")
-    return config
-
-
 def _kept_causal(format_: Format, where: str) -> Format:
     """Return the format of a decoder whose attention stays as it is.
 
@@ -300,40 +277,6 @@ def _kept_causal(format_: Format, where: str) -> Format:
     if format_.name != "a2d" or format_.objective != "none":
         raise CheckpointError(f"{where}: is a diffusion model (format {format_.name}), not an autoregressive one")
     return dataclasses.replace(format_, name="causal", is_causal=True)
-
-
-def _native(format_: Format, where: str) -> tuple[Any, Any]:
-    """Return the native class and its config."""
-    import transformers
-    from transformers import AutoConfig
-
-    try:
-        config = type(AutoConfig.for_model(format_.model_type)).from_dict(dict(format_.config))
-        model_class = getattr(transformers, format_.architecture)
-    except Exception as error:  # configs check themselves with errors of many classes
-        raise CheckpointError(f"{where}: config.json does not hold ({one_line(error)})") from error
-    if format_.is_encoder:
-        if getattr(config, "is_decoder", False):
-            raise CheckpointError(f"{where}: its config says is_decoder: a causal {format_.model_type}, not an encoder")
-    elif not format_.is_causal:
-        config.is_causal = False
-    config.use_cache = format_.is_causal
-    config.architectures = [format_.architecture]
-    return model_class, config
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library's remarks on configs and bars of its own from the terminal; errors come as exceptions."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def _check_space(dest: Path, shards: Sequence[Shard]) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from dlm.errors import CheckpointError
 from dlm.models.shards import StoredTensor, same_data
 
@@ -49,18 +47,14 @@ class Matches:
     """Source names that the class has no place for, by a rule of ours."""
 
 
-def target_tensors(model_class: Any, config: Any) -> Targets:
-    """Ask transformers which tensors it stores for a config: the class is built without memory for its weights."""
+def target_tensors(model: Any) -> Targets:
+    """Ask transformers which tensors it stores for a network, which may be without memory for its weights."""
     from transformers.core_model_loading import revert_weight_conversion
 
-    with torch.device("meta"):
-        model = model_class(config)
     tied = dict(getattr(model, "all_tied_weights_keys", None) or {})
     stored = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
     stored = revert_weight_conversion(model, stored)  # classes may join tensors that their files keep apart
-    return Targets(
-        {name: tuple(tensor.shape) for name, tensor in stored.items()}, tied, f"{model_class.base_model_prefix}."
-    )
+    return Targets({name: tuple(tensor.shape) for name, tensor in stored.items()}, tied, f"{model.base_model_prefix}.")
 
 
 def match(source: Mapping[str, StoredTensor], targets: Targets, rename: Callable[[str], str], where: str) -> Matches:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from dlm.models.heads import last_projection, output_head
 
@@ -75,6 +76,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return nll_N
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, *incoming: Tensor) -> Any:
         (g_N,) = incoming
         hidden_ND, weight_VD, bias_V, targets_N, weights_N, grad_ND = context.saved_tensors
@@ -136,25 +138,29 @@ class _Sums:
         return None if self.bias_V is None or bias_V is None else self.bias_V.to(bias_V.dtype)
 
 
-def _room(weight_VD: Tensor, columns: int) -> Tensor:
-    """Return room for the logits of a chunk, float32: chunks that take turns in it spare the system its new pages."""
+def _room(weight_VD: Tensor, columns: int) -> Tensor | None:
+    """Return room for the logits of a chunk, float32: chunks that take turns in it spare the system its new pages.
+
+    None for narrower weights, whose logits are in float32 for a moment only.
+    """
+    if weight_VD.dtype != torch.float32:
+        return None
     return torch.empty(weight_VD.shape[0] * columns, dtype=torch.float32, device=weight_VD.device)
 
 
 def _exponentials(
-    hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_C: Tensor, room: Tensor
+    hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_C: Tensor, room: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return exp(logits - largest) [V, C] as the weights' type, its sum and the cross-entropy, float32 [C].
 
-    The vocabulary comes first: matrix products over it are faster so on a CPU. In float32 the first result lies in
-    ``room`` and is good until that is used again.
+    The vocabulary comes first: matrix products over it are faster so on a CPU. The first result lies in
+    ``room``, where there is one, and is good until that is used again.
     """
-    shape = weight_VD.shape[0], hidden_CD.shape[0]
-    logits_VC = room[: shape[0] * shape[1]].view(shape)
-    if weight_VD.dtype == torch.float32:
-        torch.mm(weight_VD, hidden_CD.T, out=logits_VC)
+    if room is None:
+        logits_VC = (weight_VD @ hidden_CD.T).float()
     else:
-        logits_VC.copy_(weight_VD @ hidden_CD.T)
+        shape = weight_VD.shape[0], hidden_CD.shape[0]
+        logits_VC = torch.mm(weight_VD, hidden_CD.T, out=room[: shape[0] * shape[1]].view(shape))
     if bias_V is not None:
         logits_VC += bias_V.float()[:, None]
     logits_VC -= logits_VC.amax(0)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from dlm.errors import CheckpointError, SetupError
 from dlm.files import check_destination, read_json, read_manifest, replacing_folder, sha256_file
-from dlm.models.converting import BESIDE, HEAD, KEYS, SOURCE, Watch, read_config
+from dlm.models.converting import BESIDE, HEAD, KEYS, SOURCE, Watch
+from dlm.models.describing import read_config
 from dlm.models.shards import StoredTensor, chunks, read_head, read_shard, read_shards
 
 

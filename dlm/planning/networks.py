@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from dlm.errors import SettingsError
+from torch import nn
+
+from dlm.errors import CheckpointError, SettingsError
+from dlm.models import described_network
 from dlm.params import Plan
 from dlm.params.schema import root_architecture
 from dlm.settings import Architecture, ConvertedCheckpoint, FolderCheckpoint, TokenizerData, TrainedCheckpoint
 
-# What a size is called in the config.json of the formats that `dlm convert` reads: transformers' usual word first, then
-# GPT-2's and that of LLaDA's own files.
-_HIDDEN = ("hidden_size", "n_embd", "d_model")
-_LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
-_HEADS = ("num_attention_heads", "n_head", "n_heads")
-_KEY_HEADS = ("num_key_value_heads", "n_kv_heads")
-_INTERMEDIATE = ("intermediate_size", "n_inner", "mlp_hidden_size")
-_VOCAB = ("embedding_size", "vocab_size")  # LLaDA's: rows of the table, of which the vocabulary is a part
-
-UNGATED = ("gpt2", "bert", "roberta")
-"""Types of networks whose MLPs have two matrices; those of the others are gated and have three."""
-SHARED = ("gpt2", "modernbert", "bert", "roberta")
-"""Types of networks whose vocabulary projection is the table of embeddings where nothing else is said."""
+_INTERMEDIATE = ("intermediate_size", "ffn_dim", "n_inner")
+"""What the configs of transformers call the width inside an MLP; where none is set, it is four times the other."""
 
 
 @dataclass(frozen=True)
@@ -68,32 +58,50 @@ def checkpoint_sizes(plan: Plan, checkpoint: str) -> Sizes:
 
 def sizes(architecture: Architecture, vocab_size: int) -> Sizes:
     """Count a network's parameters, biases and norms left out."""
-    hidden = architecture.hidden_size
-    return _counted(
+    hidden, inner = architecture.hidden_size, architecture.intermediate_size
+    keys = hidden * (architecture.kv_heads or architecture.heads) // architecture.heads
+    matrices = 2 if architecture.model_type == "gpt2" else 3  # the others' MLPs are gated
+    layer = 2 * hidden * hidden + 2 * hidden * keys + matrices * hidden * inner
+    shared = architecture.tie_embeddings or architecture.model_type in ("gpt2", "modernbert")
+    return Sizes(
+        body=architecture.layers * layer,
+        projection=hidden * vocab_size,
+        embeddings=0 if shared else hidden * vocab_size,
         hidden=hidden,
         layers=architecture.layers,
-        queries=hidden,
-        keys=hidden * (architecture.kv_heads or architecture.heads) // architecture.heads,
-        intermediate=architecture.intermediate_size,
+        keys=keys,
+        intermediate=inner,
         vocab=vocab_size,
-        gated=architecture.model_type not in UNGATED,
-        shared=architecture.tie_embeddings or architecture.model_type in SHARED,
     )
 
 
-def _counted(
-    *, hidden: int, layers: int, queries: int, keys: int, intermediate: int, vocab: int, gated: bool, shared: bool
-) -> Sizes:
-    layer = 2 * hidden * queries + 2 * hidden * keys + (3 if gated else 2) * hidden * intermediate
+def network_sizes(model: Any) -> Sizes:
+    """Count the parameters of a network of transformers, which may be without memory for its weights.
+
+    Raises:
+        SettingsError: not every parameter is used once for each token: it has experts, or layers that repeat.
+    """
+    config = model.config
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    if any(hasattr(config, name) for name in ("num_experts", "num_local_experts", "n_routed_experts")):
+        raise SettingsError(f"model_type '{config.model_type}' has experts, of which a token uses some")
+    if not any(isinstance(part, nn.ModuleList) and len(part) == layers for part in model.modules()):
+        raise SettingsError(f"model_type '{config.model_type}' has no list of its {layers} layers")
+    projection, embeddings = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    tied = projection is embeddings
+    outside = projection.numel() + (0 if tied else embeddings.numel())
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
     return Sizes(
-        body=layers * layer,
-        projection=hidden * vocab,
-        embeddings=0 if shared else hidden * vocab,
-        hidden=hidden,
+        body=sum(weight.numel() for weight in model.parameters()) - outside,
+        projection=projection.numel(),
+        embeddings=0 if tied else embeddings.numel(),
+        hidden=config.hidden_size,
         layers=layers,
-        keys=keys,
-        intermediate=intermediate,
-        vocab=vocab,
+        keys=width * (getattr(config, "num_key_value_heads", None) or heads),
+        intermediate=next(
+            filter(None, (getattr(config, name, None) for name in _INTERMEDIATE)), 4 * config.hidden_size
+        ),
+        vocab=len(projection),
     )
 
 
@@ -106,44 +114,10 @@ def _foreign(plan: Plan, checkpoint: str) -> Sizes:
     if name in plan.params.planning.networks:
         network = plan.params.planning.networks[name]
         return sizes(network.architecture, network.vocab_size)
+    remedy = "write it under planning.networks"
     if isinstance(entry, FolderCheckpoint):
-        return described(plan.layout.root / entry.path / "config.json", name)
-    raise SettingsError(
-        f"the size of checkpoint '{name}' is not known before it is fetched; write it under planning.networks"
-    )
-
-
-def described(path: Path, name: str) -> Sizes:
-    """Return the sizes of the network that a `config.json` describes, in any format that `dlm convert` reads.
-
-    Raises:
-        SettingsError: it cannot be read, or does not tell a size.
-    """
-    remedy = f"write the size of checkpoint '{name}' under planning.networks"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: cannot be read ({error}); {remedy}") from error
-    model_type = str(config.get("model_type", ""))
-
-    def told(names: tuple[str, ...], otherwise: int | None = None) -> int:
-        value: Any = next((config[each] for each in names if config.get(each) is not None), otherwise)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SettingsError(f"{path}: {names[0]}: must be a whole number above 0, got {value!r}; {remedy}")
-        return value
-
-    hidden, heads = told(_HIDDEN), told(_HEADS)
-    width = told(("head_dim",), max(1, hidden // heads))
-    shared = config.get("tie_word_embeddings", config.get("weight_tying", model_type in SHARED))
-    return _counted(
-        hidden=hidden,
-        layers=told(_LAYERS),
-        queries=width * heads,
-        keys=width * told(_KEY_HEADS, heads),
-        intermediate=told(_INTERMEDIATE, 4 * hidden),
-        vocab=told(_VOCAB),
-        gated=model_type not in UNGATED,
-        shared=bool(shared),
-    )
+        try:
+            return network_sizes(described_network(plan.layout.root / entry.path))
+        except (CheckpointError, SettingsError) as error:
+            raise SettingsError(f"the size of checkpoint '{name}' is not known ({error}); {remedy}") from error
+    raise SettingsError(f"the size of checkpoint '{name}' is not known before it is fetched; {remedy}")

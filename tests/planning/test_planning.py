@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +14,15 @@ import pytest
 from click.testing import CliRunner
 from doubles import small_architecture, small_denoiser, word_tokenizer
 from safetensors import safe_open
+from transformers import AutoConfig
 
 from dlm.cli import cli
 from dlm.errors import SettingsError
 from dlm.likelihood import Answer, estimate
-from dlm.models import make_denoiser
+from dlm.models import described_network, make_denoiser
 from dlm.params import Plan, load_params, load_plan
 from dlm.planning import find_gpu, likelihood_work, sampling_work, table_cost
-from dlm.planning.networks import described, sizes
+from dlm.planning.networks import network_sizes, sizes
 from dlm.sampling import Sampler
 from dlm.settings import (
     ApproximateCache,
@@ -117,29 +118,40 @@ def test_parameters_are_those_of_the_network(model_type: str) -> None:
     assert sizes(architecture, 24).body == pytest.approx(actual, rel=0.02)
 
 
-@pytest.mark.parametrize("folder", sorted((ROOT / "tests/parity/checkpoints").glob("*/")), ids=lambda path: path.name)
-def test_a_folder_tells_its_network_in_any_format(folder: Path) -> None:
-    found = described(folder / "config.json", "mine")
-    matrices: dict[str, int] = {}
+@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "tests/parity/checkpoints").glob("*/"))])
+def test_a_folder_in_any_format_tells_its_network(name: str) -> None:
+    folder = ROOT / "tests/parity/checkpoints" / name
+    found, stored = network_sizes(described_network(folder)), dict[str, int]()
     for file in folder.glob("*.safetensors"):
-        with safe_open(file, "pt") as stored:
-            shapes = {name: stored.get_slice(name).get_shape() for name in stored.keys()}  # noqa: SIM118
-        matrices |= {name: math.prod(shape) for name, shape in shapes.items() if len(shape) == 2}
-    in_layers = sum(size for name, size in matrices.items() if re.search(r"\.\d+\.", name))
-    assert found.body == in_layers
-    assert found.projection in matrices.values() and found.projection == found.hidden * found.vocab
+        with safe_open(file, "pt") as opened:
+            stored |= {each: math.prod(opened.get_slice(each).get_shape()) for each in opened.keys()}  # noqa: SIM118
+    assert found.parameters == sum(stored.values())
+    heads = [each for each in stored if each.endswith(("lm_head.weight", "model.transformer.ff_out.weight"))]
+    assert (found.embeddings != 0) == bool(heads) and found.projection == found.hidden * found.vocab
+
+
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("model_type", ["gpt2", "roberta", "gemma"])
+def test_tied_weights_count_once_whether_the_config_says_it_or_the_class(
+    model_type: str, said: bool, tmp_path: Path
+) -> None:
+    AutoConfig.for_model(model_type).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config.pop("tie_word_embeddings", True)
+    (tmp_path / "config.json").write_text(json.dumps({**config, **({"tie_word_embeddings": True} if said else {})}))
+    found = network_sizes(described_network(tmp_path))
+    assert found.embeddings == 0 and found.projection == config["vocab_size"] * found.hidden
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
-    [("[]", "cannot be read"), ("{", "cannot be read"), ('{"hidden_size": 0}', "hidden_size: must be a whole number"),
-     ('{"hidden_size": 8, "n_head": 2}', "num_hidden_layers: must be a whole number above 0, got None")],
-)  # fmt: skip
-def test_a_folder_that_does_not_tell_its_network_is_refused(tmp_path: Path, text: str, why: str) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(text)
-    with pytest.raises(SettingsError, match=re.escape(f"{path}: ") + f".*{why}.*'mine' under planning.networks"):
-        described(path, "mine")
+    ("model_type", "why"), [("mixtral", "'mixtral' has experts"), ("albert", "'albert' has no list of its 12 layers")]
+)
+def test_a_network_that_does_not_use_each_weight_once_is_not_reckoned(
+    model_type: str, why: str, tmp_path: Path
+) -> None:
+    AutoConfig.for_model(model_type).save_pretrained(tmp_path)
+    with pytest.raises(SettingsError, match=why):
+        network_sizes(described_network(tmp_path))
 
 
 def test_a_table_of_the_paper_is_reckoned_from_the_params_alone() -> None:
@@ -188,7 +200,8 @@ def test_what_is_not_reckoned_is_not_in_the_sum(tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path):
         text = CliRunner().invoke(cli, ["plan", "mine", "--scale", "mine"], catch_exceptions=False).stdout
     assert "in all, but for what is not reckoned: 0 forward passes" in text
-    assert "mine/config.json: cannot be read" in text and "write the size of checkpoint 'mine' under" in text
+    assert "not reckoned: the size of checkpoint 'mine' is not known (" in text
+    assert "no config.json in it" in text and "write it under planning.networks" in text
     shutil.copy(ROOT / "tests/parity/checkpoints/llada/config.json", tmp_path / "mine")
     with contextlib.chdir(tmp_path):
         text = CliRunner().invoke(cli, ["plan", "mine", "--scale", "mine"], catch_exceptions=False).stdout

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from slurm_toy import Toy, eventually
 from snakemake_executor_plugin_submitit.command import Command, CommandFailed, end_tree
+from snakemake_executor_plugin_submitit.slurm import Slurm
 
 
 @pytest.mark.parametrize("executor", ["local", "debug"])
@@ -103,15 +104,38 @@ def test_without_slurm_the_message_says_what_to_do(local_toy: Toy) -> None:
     assert "--submitit-cluster local" in running.text
 
 
-@pytest.mark.slurm
-@pytest.mark.skipif(Path("/etc/slurm/slurm.conf").exists(), reason="this machine's SLURM has a cluster by default")
-def test_slurm_without_a_cluster_is_told_once_before_any_job(local_toy: Toy) -> None:
-    local_toy.environment.pop("SLURM_CONF", None)
+def fake_clients(folder: Path, scontrol_says: str) -> str:
+    """Programs of SLURM that fail; return where to look for programs, they first."""
+    for name in ("sbatch", "srun", "squeue", "scancel", "scontrol"):
+        said = scontrol_says if name == "scontrol" else f"{name}: error: away"
+        (folder / name).write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{said}\nEND\nexit 1\n")
+        (folder / name).chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_slurm_without_a_cluster_is_told_once_before_any_job(local_toy: Toy, tmp_path: Path) -> None:
+    nowhere = (
+        "scontrol: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\n"
+        "scontrol: error: fetch_config: DNS SRV lookup failed\n"
+        "scontrol: fatal: Could not establish a configuration source"
+    )
+    local_toy.environment["PATH"] = fake_clients(tmp_path, nowhere)
     running = local_toy.run("part1.txt", executor="slurm")
     assert running.wait() == 1
     [told] = [line for line in running.text.splitlines() if "know of no cluster here" in line]
     assert "SLURM_CONF" in told and "--submitit-cluster local" in told
     assert "trying again" not in running.text and local_toy.journal == []
+
+
+def test_slurm_whose_controller_is_away_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it also hands out the configuration, its programs end with the same words as without any cluster."""
+    away = (
+        "scontrol: error: _fetch_child: failed to fetch remote configs: Unable to contact slurm controller\n"
+        "scontrol: error: _establish_config_source: failed to fetch config\n"
+        "scontrol: fatal: Could not establish a configuration source"
+    )
+    monkeypatch.setenv("PATH", fake_clients(tmp_path, away))
+    assert Slurm().site == ""
 
 
 def test_a_command_runs_in_its_folder_and_fails_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,8 @@ TOGETHER = 1000
 HOPELESS = re.compile(r"invalid|not available|not permitted|unrecognized|unable to open file", re.IGNORECASE)
 
 # What its programs say where there is neither a slurm.conf nor a record in DNS of who would have one.
-NOWHERE = "Could not establish a configuration source"
+# Where who has it is away they say other words, but for the last line.
+NOWHERE = "DNS SRV lookup failed"
 
 
 class Slurm(Place):
