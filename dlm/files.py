@@ -251,6 +251,18 @@ def check_destination(source: Path, dest: Path, *, empty: bool = False, own: boo
         raise SettingsError(f"{dest}: is a file; choose another folder to write")
     if dest.is_dir() and any(dest.iterdir()) and (empty or not (own or _is_converted(dest))):
         raise SettingsError(f"{dest}: is not empty, and what it holds would be lost; choose another folder to write")
+    if dest.is_dir() and not own and (foreign := _foreign_file(dest)):
+        raise SettingsError(
+            f"{foreign}: would be lost with the checkpoint beside it; move it, or choose another folder"
+        )
+
+
+def _foreign_file(folder: Path) -> Path | None:
+    """Return a file in a checkpoint's folder that is not of the checkpoint; hidden ones are not looked at."""
+    manifest = own_manifest(folder)
+    known = {MANIFEST, *(manifest["files"] if manifest else ())}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    return next((path for path in files if str(path.relative_to(folder)) not in known), None)
 
 
 def _is_converted(folder: Path) -> bool:

@@ -33,7 +33,8 @@ def convert_files(source: str, dest: Path, revision: str | None, asked: dict[str
         folder, commit = _fetch(source, revision)
         _convert(folder, dest, dest.name, repository=source, revision=commit, **asked)
     else:
-        raise SettingsError(f"{source}: no such folder, and no hub id (organisation/name) either")
+        found = "is a file, not a folder" if Path(source).is_file() else "no such folder"
+        raise SettingsError(f"{source}: {found}, and no hub id (organisation/name) either")
 
 
 def convert_planned(name: str, plan: Plan) -> None:

@@ -31,6 +31,7 @@ from dlm.models.growing import TORCH_TYPES, grown_vocabulary, mean_row
 from dlm.models.matching import Matches, Targets, match, target_tensors
 from dlm.models.probing import probe
 from dlm.models.shards import SINGLE, Piece, Shard, StoredTensor, read_shards, write_index, write_shard
+from dlm.models.storing import ADAPTER
 from dlm.models.tokenizing import prepare_tokenizer
 from dlm.provenance import code_version, library_versions
 
@@ -99,6 +100,11 @@ def convert_checkpoint(
         shift, objective = True, "ar"
     if own_manifest(source) is not None:
         read_manifest(source)  # damage is named before anything is written
+    if (source / ADAPTER).is_dir():
+        raise CheckpointError(
+            f"{source / ADAPTER}: adapters beside the weights, which a conversion would leave out; train with `lora: "
+            "{merge: true}`, or merge them (peft's merge_and_unload), and convert that"
+        )
     shards = read_shards(source)
     try:
         with quiet_library(), replacing_folder(dest) as draft:
@@ -143,7 +149,8 @@ class _Conversion:
             self.source,
             self.draft,
             mask_token_id=self.format.mask_token_id,
-            add_mask=not self.format.is_causal,
+            mask_needed=not self.format.is_causal,
+            add_mask=not self.format.is_encoder and self.format.objective == "none",
             encoder=self.format.is_encoder,
             where=self.where,
         )
@@ -155,7 +162,8 @@ class _Conversion:
         self.shapes = self._targets().shapes
         self._set_dtype()
         for key in ("bos", "eos", "pad"):
-            if getattr(self.config, f"{key}_token_id", None) is None:
+            told = getattr(self.config, f"{key}_token_id", None)
+            if told is None or (isinstance(told, int) and told >= self.config.vocab_size):
                 setattr(self.config, f"{key}_token_id", getattr(tokenizer, f"{key}_token_id"))
         probe(self.model_class, self.config, self.where, causal=self.format.is_causal)
 
@@ -220,7 +228,12 @@ class _Conversion:
             "source": None,
         }
         asked = {"shift": shift, "objective": objective, "block_size": block_size}
-        return Conventions(**{**base, **{key: value for key, value in asked.items() if value is not None}})
+        made = Conventions(**{**base, **{key: value for key, value in asked.items() if value is not None}})
+        if made.objective == "bd3lm" and made.block_size is None:
+            raise CheckpointError(f"{self.where}: objective bd3lm needs a block size, which its files do not say")
+        if made.objective != "bd3lm" and block_size is not None:
+            raise CheckpointError(f"{self.where}: a block size belongs to objective bd3lm, not to {made.objective}")
+        return made
 
     def keep_source(self, repository: str | None, revision: str | None) -> dict[str, Any]:
         """Write what restores the source into ``source/``; return where it came from, with the hashes of its files."""

@@ -50,9 +50,9 @@ def read_config(folder: Path, where: str) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{where}: no config.json in it; a checkpoint has config.json, weights and a tokenizer")
     try:
-        config = read_json(folder / "config.json")
+        config = read_json(folder / "config.json", damaged="fetch it again")
     except DataError as error:
-        raise CheckpointError(f"{where}: config.json is not legible ({error}); fetch it again") from error
+        raise CheckpointError(str(error)) from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{where}: config.json holds no settings; fetch it again")
     return config

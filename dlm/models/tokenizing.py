@@ -31,7 +31,14 @@ _VOCABULARIES = (
 
 
 def prepare_tokenizer(
-    source: Path, draft: Path, *, mask_token_id: int | None, add_mask: bool, encoder: bool, where: str
+    source: Path,
+    draft: Path,
+    *,
+    mask_token_id: int | None,
+    mask_needed: bool,
+    add_mask: bool,
+    encoder: bool,
+    where: str,
 ) -> Any:
     """Load the source's tokenizer, complete it and save it in ``draft``, which holds the native config.
 
@@ -41,7 +48,8 @@ def prepare_tokenizer(
         source: folder with the published tokenizer.
         draft: folder to save in.
         mask_token_id: id of the mask token as the model's config says it; None: the tokenizer's own, or a new one.
-        add_mask: whether there has to be a mask token.
+        mask_needed: whether there has to be a mask token.
+        add_mask: whether one may be added: to what was trained without any.
         encoder: whether the model is an encoder.
         where: names the checkpoint in messages.
 
@@ -68,8 +76,8 @@ def prepare_tokenizer(
         tokenizer: Any = AutoTokenizer.from_pretrained(str(draft), local_files_only=True)
     except Exception as error:  # the loaders raise errors of many unrelated classes
         raise CheckpointError(f"{where}: its tokenizer cannot be loaded ({one_line(error)})") from error
-    if add_mask or mask_token_id is not None:
-        _set_mask(tokenizer, mask_token_id, where)
+    if mask_needed or mask_token_id is not None:
+        _set_mask(tokenizer, mask_token_id, where, add=add_mask)
     _complete(tokenizer, where)
     if not tokenizer.chat_template:
         tokenizer.chat_template = chat_template(tokenizer.get_vocab(), encoder=encoder)
@@ -79,8 +87,8 @@ def prepare_tokenizer(
     return tokenizer
 
 
-def _set_mask(tokenizer: Any, mask_token_id: int | None, where: str) -> None:
-    """Set the mask token that the config names, or add one where there is none."""
+def _set_mask(tokenizer: Any, mask_token_id: int | None, where: str, *, add: bool) -> None:
+    """Set the mask token that the config names, or add one to what was trained without."""
     known = {int(value) for value in tokenizer.get_vocab().values()}
     if mask_token_id is not None:
         if mask_token_id not in known:
@@ -91,6 +99,11 @@ def _set_mask(tokenizer: Any, mask_token_id: int | None, where: str) -> None:
                 f"{where}: its config says mask_token_id {mask_token_id}, its tokenizer {declared}; correct one of them"
             )
         tokenizer.mask_token = tokenizer.convert_ids_to_tokens(mask_token_id)
+    elif tokenizer.mask_token is None and not add:
+        raise CheckpointError(
+            f"{where}: was trained with a mask token, but neither its config (mask_token_id) nor its tokenizer "
+            f"(mask_token in {_CONFIG}) names it; add it to one of them"
+        )
     elif tokenizer.mask_token is None:
         existed = MASK_TOKEN in tokenizer.get_vocab()
         tokenizer.add_special_tokens({"mask_token": MASK_TOKEN})

@@ -122,7 +122,7 @@ class _Checker:
             self.known(path, name, self.params.data, "data")
             data = self.params.data[name]
             if not isinstance(data, GeneratedMixture | HubDataset):
-                raise self.document.error(path, f"'{name}' is not a training set")
+                raise self.document.error(path, f"'{name}' is not a training set; name a mixture or hub data set")
             texts[name] = is_text(data)
         if len(set(texts.values())) > 1:
             plain, chats = ([name for name, text in texts.items() if text is kind] for kind in (True, False))

@@ -7,15 +7,21 @@ from typing import Any
 
 import torch
 
+from dlm.errors import SettingsError
 from dlm.models import ADAPTER, Denoiser, load_denoiser
 from dlm.settings import LoRA
 
 
 def adapt(denoiser: Denoiser, lora: LoRA | None, seed: int) -> Any:
-    """Put LoRA adapters, random by ``seed``, into the model, in place; return peft's wrapper, None without adapters."""
+    """Put LoRA adapters, random by ``seed``, into the model, in place; return peft's wrapper, None without adapters.
+
+    Raises:
+        SettingsError: the network has none of the layers that are to have them.
+    """
     if lora is None:
         return None
     from peft import LoraConfig, get_peft_model
+    from peft.utils.error import NoMatchingPeftModuleError
 
     trained: dict[str, list[int]] | None = None
     if lora.train_mask_embedding:
@@ -32,7 +38,17 @@ def adapt(denoiser: Denoiser, lora: LoRA | None, seed: int) -> Any:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return get_peft_model(denoiser.model, config)
+        try:
+            return get_peft_model(denoiser.model, config)
+        except NoMatchingPeftModuleError as error:
+            linear = {
+                name.rpartition(".")[2]
+                for name, module in denoiser.model.named_modules()
+                if isinstance(module, torch.nn.Linear)
+            }
+            raise SettingsError(
+                f"lora.targets: the network has no layer named {', '.join(targets)}; known: {', '.join(sorted(linear))}"
+            ) from error
 
 
 def onto_full_weights(denoiser: Denoiser, adapted: Any, lora: LoRA, seed: int) -> tuple[Denoiser, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dlm.errors import SettingsError
+import torch
+
+from dlm.errors import CheckpointError, SettingsError
 from dlm.files import read_manifest
 from dlm.models import Denoiser, load_denoiser, load_tokenizer, make_denoiser
 from dlm.params import Plan
@@ -19,7 +21,13 @@ def load_start(plan: Plan, start: str | Scratch, *, four_bit: bool) -> tuple[Den
         DlmError: the checkpoint or the tokenizer is missing or damaged.
     """
     if isinstance(start, str):
-        denoiser = load_denoiser(plan.layout.folder("checkpoints", start), four_bit=four_bit)
+        folder = plan.layout.folder("checkpoints", start)
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: not made yet; run the rule that makes it (snakemake -n shows which)")
+        denoiser = load_denoiser(folder, four_bit=four_bit)
+        for name, weight in denoiser.model.named_parameters():
+            if not bool(torch.isfinite(weight).all()):
+                raise CheckpointError(f"{folder}: '{name}' holds numbers that are not finite; make it again")
         return denoiser, {start: denoiser.digest}
     if four_bit:
         raise SettingsError("four_bit needs a checkpoint to start from, not random weights")

@@ -58,7 +58,7 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda folder: (folder / "config.json").unlink(), r"no config\.json in it"),
     (
         lambda folder: (folder / "config.json").write_text("{"),
-        r"config\.json is not legible .*config\.json:1: not valid",
+        r"config\.json:1: not valid JSON \(.*\); fetch it again",
     ),
     (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json holds no settings"),
     (cut, rf"{SECOND}: \d+ bytes, its header says \d+ \(truncated\?\)"),
@@ -99,6 +99,18 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
             change(folder, lambda found: found.update({k: v[:294] for k, v in found.items() if len(v) == 320})),
         ],
         "gives ids up to 295, but the model has 294 rows",
+    ),
+    (
+        lambda folder: [
+            settings(folder, "config.json", mask_token_id=None),
+            settings(folder, "tokenizer_config.json", mask_token=None),
+            settings(folder, "special_tokens_map.json", mask_token=None),
+        ],
+        r"was trained with a mask token, but neither its config \(mask_token_id\) nor its tokenizer",
+    ),
+    (
+        lambda folder: (folder / "adapter").mkdir(),
+        "adapter: adapters beside the weights, which a conversion would leave",
     ),
 ]
 
@@ -188,6 +200,59 @@ def test_only_what_was_converted_can_be_converted_back(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="content differs"):
         convert_back(tmp_path / "dest", tmp_path / "back")
     assert not (tmp_path / "back").exists()
+
+
+CONVENTIONS: list[tuple[object, str]] = [
+    ("x", r"diffusion: must be the conventions of a checkpoint"),
+    ({}, r"diffusion\.mask_token_id: is missing"),
+    ({"mask_token_id": 4, "shift": False}, r"diffusion\.objective: is missing"),
+    ({"mask_token_id": "4"}, r"diffusion\.mask_token_id: must be a token's id or null, got \"4\""),
+    ({"shift": "maybe"}, r"diffusion\.shift: must be true or false, got \"maybe\""),
+    ({"objective": "foo"}, r"diffusion\.objective: must be one of mdlm, bd3lm, mlm, ar, none, got \"foo\""),
+    ({"padding_side": "top"}, r"diffusion\.padding_side: must be left or right"),
+    ({"block_size": 0}, r"diffusion\.block_size: must be a whole number from 1, or null, got 0"),
+    ({"block_sizes": 4}, r"diffusion\.block_sizes: unknown key; did you mean 'block_size'"),
+]
+
+
+@pytest.mark.parametrize(("stored", "message"), CONVENTIONS, ids=range(len(CONVENTIONS)))
+def test_conventions_that_do_not_hold_are_named_by_whoever_reads_them(
+    stored: object, message: str, tmp_path: Path
+) -> None:
+    convert_checkpoint(copy_of("llada", tmp_path / "llada"), tmp_path / "edited")
+    settings(tmp_path / "edited", "config.json", diffusion=stored)
+    with pytest.raises(CheckpointError, match=message):
+        load_denoiser(tmp_path / "edited", verify=False)
+    (tmp_path / "edited" / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=message):
+        convert_checkpoint(tmp_path / "edited", tmp_path / "again")
+
+
+def test_a_file_of_ones_own_beside_a_checkpoint_is_not_lost(tmp_path: Path) -> None:
+    source = copy_of("llada", tmp_path / "llada")
+    convert_checkpoint(source, tmp_path / "dest")
+    (tmp_path / "dest" / "runs").mkdir()
+    (tmp_path / "dest" / "runs" / "log").write_text("hours of work")
+    with pytest.raises(SettingsError, match=r"dest/runs/log: would be lost with the checkpoint beside it; move it"):
+        convert_checkpoint(source, tmp_path / "dest")
+    assert (tmp_path / "dest" / "runs" / "log").exists()
+
+
+def test_a_block_size_belongs_to_block_diffusion(tmp_path: Path) -> None:
+    source = copy_of("llada", tmp_path / "llada")
+    with pytest.raises(CheckpointError, match="objective bd3lm needs a block size"):
+        convert_checkpoint(source, tmp_path / "dest", objective="bd3lm")
+    with pytest.raises(CheckpointError, match="a block size belongs to objective bd3lm, not to mdlm"):
+        convert_checkpoint(source, tmp_path / "dest", block_size=8)
+    assert not (tmp_path / "dest").exists()
+
+
+def test_ends_of_text_beyond_the_vocabulary_are_the_tokenizers(tmp_path: Path) -> None:
+    source = copy_of("llama", tmp_path / "llama")
+    settings(source, "config.json", bos_token_id=50256, eos_token_id=50256)
+    convert_checkpoint(source, tmp_path / "dest")
+    denoiser = load_denoiser(tmp_path / "dest")
+    assert denoiser.model.config.eos_token_id == denoiser.tokenizer.eos_token_id < denoiser.vocab_size
 
 
 def test_a_source_of_this_project_is_checked_first(tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ def test_adapters_that_stay_apart_answer_as_merged_ones(tmp_path: Path) -> None:
         train_chats(tmp_path / "more", sft(), apart)
 
 
+def test_layers_that_the_network_has_not_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"lora\.targets: the network has no layer named foo; known: .*q_proj"):
+        train_chats(tmp_path / "m", sft(lora=dataclasses.replace(ADAPTED, targets=("foo",))))
+
+
 @pytest.mark.parametrize("merge", [True, False])
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_new_mask_embedding_is_trained_with_the_adapters(tmp_path: Path, merge: bool, tied: bool) -> None:

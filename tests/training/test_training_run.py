@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from safetensors.torch import load_file
 from training_project import chats
 
 from dlm.errors import CheckpointError, DataError, DlmError, SettingsError
-from dlm.models import Denoiser, load_denoiser, make_denoiser
+from dlm.models import Denoiser, load_denoiser, make_denoiser, save_denoiser
+from dlm.params.layout import Layout
 from dlm.settings import BD3LM, MDLM, Autoregressive, ExecutionSettings, LoRA, Recipe
 from dlm.training import train
 from dlm.training.run import count_steps
+from dlm.training.starting import load_start
 from dlm.training.trainer import DiffusionTrainer
 
 CPU = ExecutionSettings(device="cpu")
@@ -234,3 +237,17 @@ def test_a_beginning_token_must_exist(tmp_path: Path) -> None:
     shifted.tokenizer.bos_token = None
     with pytest.raises(SettingsError, match="needs a beginning-of-sequence token"):
         run(tmp_path / "m", recipe(objective=MDLM(bos="prepend_when_shifted")), shifted)
+
+
+def test_a_start_that_is_not_there_or_holds_no_numbers_is_named(tmp_path: Path) -> None:
+    plan: Any = SimpleNamespace(layout=Layout("tiny", tmp_path))
+    folder = plan.layout.folder("checkpoints", "base")
+    with pytest.raises(CheckpointError, match=r"checkpoints/base: not made yet; run the rule that makes it"):
+        load_start(plan, "base", four_bit=False)
+    broken = start()
+    with torch.no_grad():
+        broken.model.model.norm.weight[0] = float("nan")
+    folder.mkdir(parents=True)
+    save_denoiser(broken, folder, name="base", made_from={})
+    with pytest.raises(CheckpointError, match=r"checkpoints/base: 'model\.norm\.weight' holds numbers that are not"):
+        load_start(plan, "base", four_bit=False)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dlm.models.conventions import parse_conventions
 from dlm.models.formats.base import Format
 
 _DIFFUSION_PREFIXES = ("a2d-", "a2d_")
@@ -26,7 +27,8 @@ def read(config: Mapping[str, Any], where: str) -> Format | None:
     named, opened = _base_type(config)
     fields = {key: value for key, value in config.items() if key not in ("auto_map", "model_type", "architectures")}
     stored = fields.pop("diffusion", None)
-    kept = dict(stored) if isinstance(stored, Mapping) and stored.get("objective", "ar") != "ar" else None
+    carried = None if stored is None else parse_conventions(stored, where)
+    kept = carried.to_config() if carried and carried.objective != "ar" else None
     declared = " ".join(map(str, config.get("architectures") or ()))
     # Encoders such as BERT are in both lists; only an architecture that says so is a decoder.
     if named in ENCODERS and "ForCausalLM" not in declared and "LMHead" not in declared:
