@@ -261,8 +261,9 @@ def _foreign_file(folder: Path) -> Path | None:
     """Return a file in a checkpoint's folder that is not of the checkpoint; hidden ones are not looked at."""
     manifest = own_manifest(folder)
     known = {MANIFEST, *(manifest["files"] if manifest else ())}
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
-    return next((path for path in files if str(path.relative_to(folder)) not in known), None)
+    inside = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    foreign = sorted(path for path in inside if str(path) not in known and not str(path).startswith("."))
+    return folder / foreign[0] if foreign else None
 
 
 def _is_converted(folder: Path) -> bool:

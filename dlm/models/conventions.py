@@ -47,7 +47,7 @@ _FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "sampler": ("settings or null", lambda value: value is None or isinstance(value, Mapping)),
     "padding_side": ("left or right", lambda value: value in ("left", "right")),
     "block_size": ("a whole number from 1, or null", lambda value: value is None or _counts(value, 1)),
-    "source": ("an origin or null", lambda value: value is None or isinstance(value, Mapping | str)),
+    "source": ("an origin or null", lambda value: value is None or isinstance(value, Mapping)),
 }
 """What each of the conventions must be, in words and as a question."""
 
@@ -75,7 +75,7 @@ def parse_conventions(stored: Any, where: str | Path) -> Conventions:
     Raises:
         CheckpointError: a key is unknown or missing, or a value is not what it must be.
     """
-    remedy = "correct it, or convert the checkpoint again"
+    remedy = "correct it, or take it out and convert the checkpoint again"
     if not isinstance(stored, Mapping):
         raise CheckpointError(f"{where}: config.json: diffusion: must be the conventions of a checkpoint; {remedy}")
     for key, value in stored.items():
@@ -88,4 +88,9 @@ def parse_conventions(stored: Any, where: str | Path) -> Conventions:
             )
     if missing := [key for key in ("mask_token_id", "shift", "objective") if key not in stored]:
         raise CheckpointError(f"{where}: config.json: diffusion.{missing[0]}: is missing; {remedy}")
+    if stored["mask_token_id"] is None and stored["objective"] != "ar":
+        raise CheckpointError(
+            f"{where}: config.json: diffusion.mask_token_id: is null, though objective {stored['objective']} has a "
+            f"mask; {remedy}"
+        )
     return Conventions(**stored)

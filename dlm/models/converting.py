@@ -98,21 +98,20 @@ def convert_checkpoint(
     if causal:
         format_ = _kept_causal(format_, where)
         shift, objective = True, "ar"
-    if own_manifest(source) is not None:
-        read_manifest(source)  # damage is named before anything is written
-    if (source / ADAPTER).is_dir():
+    if found := [name for name in (ADAPTER, "adapter_config.json") if (source / name).exists()]:
         raise CheckpointError(
-            f"{source / ADAPTER}: adapters beside the weights, which a conversion would leave out; train with `lora: "
+            f"{source / found[0]}: adapters beside the weights, which a conversion would leave out; train with `lora: "
             "{merge: true}`, or merge them (peft's merge_and_unload), and convert that"
         )
+    if own_manifest(source) is not None:
+        read_manifest(source)  # damage is named before anything is written
     shards = read_shards(source)
     try:
         with quiet_library(), replacing_folder(dest) as draft:
             conversion = _Conversion(source, draft, where, format_, shards)
-            conversion.prepare()
+            conventions = conversion.prepare(shift, objective, block_size)
             _check_space(dest, shards)
             conversion.write_weights(watch)
-            conventions = conversion.conventions(shift, objective, block_size)
             origin = conversion.keep_source(repository, revision)
             conversion.write_config({**conventions.to_config(), "source": origin})
             lineage = {
@@ -141,8 +140,13 @@ class _Conversion:
     format: Format
     shards: Sequence[Shard]
 
-    def prepare(self) -> None:
-        """Find everything that can be wrong before the weights are written; write the tokenizer."""
+    def prepare(self, shift: bool | None, objective: str | None, block_size: int | None) -> Conventions:
+        """Find everything that can be wrong before the weights are written; write the tokenizer.
+
+        Returns:
+            The conventions: what was asked for, else the source's own, else the format's.
+        """
+        conventions = self._conventions(shift, objective, block_size)
         self.model_class, self.config = native_class(self.format, self.where)
         self.config.save_pretrained(str(self.draft))  # the tokenizer's class is found by it
         tokenizer = prepare_tokenizer(
@@ -150,7 +154,7 @@ class _Conversion:
             self.draft,
             mask_token_id=self.format.mask_token_id,
             mask_needed=not self.format.is_causal,
-            add_mask=not self.format.is_encoder and self.format.objective == "none",
+            add_mask=not self.format.is_encoder and conventions.objective == "none",
             encoder=self.format.is_encoder,
             where=self.where,
         )
@@ -166,6 +170,7 @@ class _Conversion:
             if told is None or (isinstance(told, int) and told >= self.config.vocab_size):
                 setattr(self.config, f"{key}_token_id", getattr(tokenizer, f"{key}_token_id"))
         probe(self.model_class, self.config, self.where, causal=self.format.is_causal)
+        return dataclasses.replace(conventions, mask_token_id=self.mask)
 
     def _targets(self) -> Targets:
         return target_tensors(empty_network(self.model_class, self.config, self.where))
@@ -216,23 +221,30 @@ class _Conversion:
         appended = mean_row(tensor, self.where) * added if added else b""
         return Piece(name=target, shape=shape, origin=tensor, appended=appended)
 
-    def conventions(self, shift: bool | None, objective: str | None, block_size: int | None) -> Conventions:
-        """Return the conventions: what was asked for, else the source's own, else the format's."""
-        carried = dict(self.format.conventions or {})
+    def _conventions(self, shift: bool | None, objective: str | None, block_size: int | None) -> Conventions:
+        """Return the conventions as far as they are known before the tokenizer is."""
         base = {
             "shift": self.format.shift,
             "objective": self.format.objective,
             "padding_side": self.format.padding_side,
-            **{key: value for key, value in carried.items() if key in Conventions.__dataclass_fields__},
-            "mask_token_id": self.mask,
+            **(self.format.conventions or {}),
+            "mask_token_id": None,
             "source": None,
         }
         asked = {"shift": shift, "objective": objective, "block_size": block_size}
         made = Conventions(**{**base, **{key: value for key, value in asked.items() if value is not None}})
-        if made.objective == "bd3lm" and made.block_size is None:
-            raise CheckpointError(f"{self.where}: objective bd3lm needs a block size, which its files do not say")
-        if made.objective != "bd3lm" and block_size is not None:
-            raise CheckpointError(f"{self.where}: a block size belongs to objective bd3lm, not to {made.objective}")
+        if made.objective != "bd3lm":
+            if block_size is not None:
+                raise CheckpointError(
+                    f"{self.where}: a block size belongs to objective bd3lm, not to {made.objective}; name that "
+                    "objective, or leave the block size out"
+                )
+            return dataclasses.replace(made, block_size=None)
+        if made.block_size is None:
+            raise CheckpointError(
+                f"{self.where}: objective bd3lm needs a block size, which its files do not say; give it (--block-size, "
+                "or block_size of the checkpoint's conventions)"
+            )
         return made
 
     def keep_source(self, repository: str | None, revision: str | None) -> dict[str, Any]:

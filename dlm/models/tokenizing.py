@@ -47,7 +47,8 @@ def prepare_tokenizer(
     Args:
         source: folder with the published tokenizer.
         draft: folder to save in.
-        mask_token_id: id of the mask token as the model's config says it; None: the tokenizer's own, or a new one.
+        mask_token_id: id of the mask token as the model's config says it; None: the tokenizer's own, or
+            a new one, where one may be added.
         mask_needed: whether there has to be a mask token.
         add_mask: whether one may be added: to what was trained without any.
         encoder: whether the model is an encoder.
@@ -101,8 +102,8 @@ def _set_mask(tokenizer: Any, mask_token_id: int | None, where: str, *, add: boo
         tokenizer.mask_token = tokenizer.convert_ids_to_tokens(mask_token_id)
     elif tokenizer.mask_token is None and not add:
         raise CheckpointError(
-            f"{where}: was trained with a mask token, but neither its config (mask_token_id) nor its tokenizer "
-            f"(mask_token in {_CONFIG}) names it; add it to one of them"
+            f"{where}: neither its config (mask_token_id) nor its tokenizer (mask_token in {_CONFIG}) names the mask "
+            "token that it was trained with; add it to one of them (or say --objective none of what was not trained so)"
         )
     elif tokenizer.mask_token is None:
         existed = MASK_TOKEN in tokenizer.get_vocab()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -79,11 +81,19 @@ def network_sizes(model: Any) -> Sizes:
     """Count the parameters of a network of transformers, which may be without memory for its weights.
 
     Raises:
-        SettingsError: not every parameter is used once for each token: it has experts, or layers that repeat.
+        SettingsError: not every parameter is used once for each token (it has experts, or layers that repeat), or the
+            config does not tell its sizes.
     """
+    try:
+        return _counted(model)
+    except (AttributeError, TypeError) as error:  # of a kind of network whose config has other words
+        raise SettingsError(f"model_type '{model.config.model_type}' does not tell its sizes ({error})") from error
+
+
+def _counted(model: Any) -> Sizes:
     config = model.config
     layers, heads = config.num_hidden_layers, config.num_attention_heads
-    if any(hasattr(config, name) for name in ("num_experts", "num_local_experts", "n_routed_experts")):
+    if any(getattr(config, name, None) for name in ("num_experts", "num_local_experts", "n_routed_experts")):
         raise SettingsError(f"model_type '{config.model_type}' has experts, of which a token uses some")
     if not any(isinstance(part, nn.ModuleList) and len(part) == layers for part in model.modules()):
         raise SettingsError(f"model_type '{config.model_type}' has no list of its {layers} layers")
@@ -117,7 +127,12 @@ def _foreign(plan: Plan, checkpoint: str) -> Sizes:
     remedy = "write it under planning.networks"
     if isinstance(entry, FolderCheckpoint):
         try:
-            return network_sizes(described_network(plan.layout.root / entry.path))
+            return _folder_sizes((plan.layout.root / entry.path).resolve())
         except (CheckpointError, SettingsError) as error:
             raise SettingsError(f"the size of checkpoint '{name}' is not known ({error}); {remedy}") from error
     raise SettingsError(f"the size of checkpoint '{name}' is not known before it is fetched; {remedy}")
+
+
+@functools.cache
+def _folder_sizes(folder: Path) -> Sizes:
+    return network_sizes(described_network(folder))

@@ -71,7 +71,7 @@ class PlanningSettings:
 
     __pydantic_config__ = _STRICT
     networks: dict[str, Network] = field(default_factory=dict)
-    """By the name of a checkpoint of kind `hub`, or of kind `folder` whose config is not to be gone by."""
+    """By the name of a checkpoint of kind `hub`, or of kind `folder` whose config does not tell its size."""
     tasks: dict[str, TaskSize] = field(default_factory=dict)
     """By the name of a task."""
     data: dict[str, DataSize] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from dlm.errors import SettingsError
 from dlm.models import ADAPTER, Denoiser, load_denoiser
@@ -16,12 +17,11 @@ def adapt(denoiser: Denoiser, lora: LoRA | None, seed: int) -> Any:
     """Put LoRA adapters, random by ``seed``, into the model, in place; return peft's wrapper, None without adapters.
 
     Raises:
-        SettingsError: the network has none of the layers that are to have them.
+        SettingsError: the network has not the layers that are to have them.
     """
     if lora is None:
         return None
     from peft import LoraConfig, get_peft_model
-    from peft.utils.error import NoMatchingPeftModuleError
 
     trained: dict[str, list[int]] | None = None
     if lora.train_mask_embedding:
@@ -29,6 +29,8 @@ def adapt(denoiser: Denoiser, lora: LoRA | None, seed: int) -> Any:
         name = next(name for name, module in denoiser.model.named_modules() if module is embedding)
         trained = {name: [denoiser.mask_token_id]}
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    if isinstance(targets, list):
+        _refuse_unknown(denoiser.model, targets)
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -40,15 +42,20 @@ def adapt(denoiser: Denoiser, lora: LoRA | None, seed: int) -> Any:
         torch.manual_seed(seed)
         try:
             return get_peft_model(denoiser.model, config)
-        except NoMatchingPeftModuleError as error:
-            linear = {
-                name.rpartition(".")[2]
-                for name, module in denoiser.model.named_modules()
-                if isinstance(module, torch.nn.Linear)
-            }
-            raise SettingsError(
-                f"lora.targets: the network has no layer named {', '.join(targets)}; known: {', '.join(sorted(linear))}"
-            ) from error
+        except ValueError as error:
+            raise SettingsError(f"lora: {' '.join(str(error).split())}") from error
+
+
+def _refuse_unknown(model: nn.Module, targets: list[str]) -> None:
+    """Refuse names of layers that the network has not: peft says nothing as long as it has one of them."""
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    layers = [name for name, part in model.named_modules() if isinstance(part, nn.Linear | Conv1D) and part is not head]
+    for target in targets:
+        if not any(f".{name}".endswith(f".{target}") for name, _ in model.named_modules()):
+            known = ", ".join(sorted({name.rpartition(".")[2] for name in layers}))
+            raise SettingsError(f"lora.targets: the network has no layer named '{target}'; known: {known}")
 
 
 def onto_full_weights(denoiser: Denoiser, adapted: Any, lora: LoRA, seed: int) -> tuple[Denoiser, Any]:

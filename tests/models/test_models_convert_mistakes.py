@@ -13,7 +13,7 @@ from doubles import small_denoiser
 from published import copy_of, tensors_of, write_tensors
 
 from dlm.errors import CheckpointError, DlmError, SettingsError, SetupError
-from dlm.models import convert_back, convert_checkpoint, load_denoiser, save_denoiser
+from dlm.models import convert_back, convert_checkpoint, load_denoiser, load_tokenizer, save_denoiser
 
 INDEX = "model.safetensors.index.json"
 SECOND = "model-00002-of-00002.safetensors"
@@ -106,7 +106,7 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
             settings(folder, "tokenizer_config.json", mask_token=None),
             settings(folder, "special_tokens_map.json", mask_token=None),
         ],
-        r"was trained with a mask token, but neither its config \(mask_token_id\) nor its tokenizer",
+        r"neither its config \(mask_token_id\) nor its tokenizer .* names the mask token that it was trained with",
     ),
     (
         lambda folder: (folder / "adapter").mkdir(),
@@ -211,6 +211,7 @@ CONVENTIONS: list[tuple[object, str]] = [
     ({"objective": "foo"}, r"diffusion\.objective: must be one of mdlm, bd3lm, mlm, ar, none, got \"foo\""),
     ({"padding_side": "top"}, r"diffusion\.padding_side: must be left or right"),
     ({"block_size": 0}, r"diffusion\.block_size: must be a whole number from 1, or null, got 0"),
+    ({"mask_token_id": None, "shift": False, "objective": "mdlm"}, r"diffusion\.mask_token_id: is null, though"),
     ({"block_sizes": 4}, r"diffusion\.block_sizes: unknown key; did you mean 'block_size'"),
 ]
 
@@ -245,6 +246,33 @@ def test_a_block_size_belongs_to_block_diffusion(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="a block size belongs to objective bd3lm, not to mdlm"):
         convert_checkpoint(source, tmp_path / "dest", block_size=8)
     assert not (tmp_path / "dest").exists()
+
+
+def test_a_mask_is_added_to_what_is_said_to_be_trained_without_one(tmp_path: Path) -> None:
+    source = copy_of("llama", tmp_path / "llama")
+    with pytest.raises(CheckpointError, match="names the mask token that it was trained with"):
+        convert_checkpoint(source, tmp_path / "dest", objective="mdlm")
+    convert_checkpoint(source, tmp_path / "dest", objective="none")
+    assert load_denoiser(tmp_path / "dest").tokenizer.mask_token == "<|mask|>"
+
+
+def test_a_block_size_goes_with_block_diffusion(tmp_path: Path) -> None:
+    convert_checkpoint(copy_of("llada", tmp_path / "llada"), tmp_path / "one", objective="bd3lm", block_size=8)
+    assert load_denoiser(tmp_path / "one").conventions.block_size == 8
+    convert_checkpoint(tmp_path / "one", tmp_path / "other", objective="mdlm")
+    assert load_denoiser(tmp_path / "other").conventions.block_size is None
+
+
+def test_an_encoder_takes_the_mask_that_its_config_names(tmp_path: Path) -> None:
+    source = copy_of("bert", tmp_path / "bert")
+    mask = load_tokenizer(source).mask_token_id
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        settings(source, file, mask_token=None)
+    with pytest.raises(CheckpointError, match="names the mask token that it was trained with"):
+        convert_checkpoint(source, tmp_path / "dest")
+    settings(source, "config.json", mask_token_id=mask)
+    convert_checkpoint(source, tmp_path / "dest")
+    assert load_denoiser(tmp_path / "dest").mask_token_id == mask
 
 
 def test_ends_of_text_beyond_the_vocabulary_are_the_tokenizers(tmp_path: Path) -> None:

@@ -144,7 +144,12 @@ def test_tied_weights_count_once_whether_the_config_says_it_or_the_class(
 
 
 @pytest.mark.parametrize(
-    ("model_type", "why"), [("mixtral", "'mixtral' has experts"), ("albert", "'albert' has no list of its 12 layers")]
+    ("model_type", "why"),
+    [
+        ("mixtral", "'mixtral' has experts"),
+        ("albert", "'albert' has no list of its 12 layers"),
+        ("mamba", "'mamba' does not tell its sizes"),
+    ],
 )
 def test_a_network_that_does_not_use_each_weight_once_is_not_reckoned(
     model_type: str, why: str, tmp_path: Path

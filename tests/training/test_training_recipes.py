@@ -79,8 +79,11 @@ def test_adapters_that_stay_apart_answer_as_merged_ones(tmp_path: Path) -> None:
 
 
 def test_layers_that_the_network_has_not_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"lora\.targets: the network has no layer named foo; known: .*q_proj"):
-        train_chats(tmp_path / "m", sft(lora=dataclasses.replace(ADAPTED, targets=("foo",))))
+    for targets in (("foo",), ("q_proj", "foo")):
+        with pytest.raises(SettingsError, match=r"lora\.targets: the network has no layer named 'foo'; .*q_proj"):
+            train_chats(tmp_path / "m", sft(lora=dataclasses.replace(ADAPTED, targets=targets)))
+    with pytest.raises(SettingsError, match=r"lora: Target modules foo not found"):
+        train_chats(tmp_path / "m", sft(lora=dataclasses.replace(ADAPTED, targets="foo")))
 
 
 @pytest.mark.parametrize("merge", [True, False])

@@ -37,6 +37,7 @@ def read(config: Mapping[str, Any], where: str) -> Format | None:
             model_type=named,
             architecture=ENCODERS[named],
             config=fields,
+            mask_token_id=kept["mask_token_id"] if kept else config.get("mask_token_id"),
             conventions=kept,
         )
     if named not in DECODERS:

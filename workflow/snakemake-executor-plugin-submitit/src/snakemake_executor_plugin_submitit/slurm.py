@@ -28,7 +28,7 @@ TOGETHER = 1000
 HOPELESS = re.compile(r"invalid|not available|not permitted|unrecognized|unable to open file", re.IGNORECASE)
 
 # What its programs say where there is neither a slurm.conf nor a record in DNS of who would have one.
-# Where who has it is away they say other words, but for the last line.
+# Where the controller that hands it out is away, only their last line is the same.
 NOWHERE = "DNS SRV lookup failed"
 
 
