@@ -214,6 +214,8 @@ def test_weights_keep_their_type(kind: torch.dtype, tmp_path: Path) -> None:
 
 def test_what_is_asked_for_is_recorded(tmp_path: Path) -> None:
     source = copy_of("qwen3", tmp_path / "qwen3")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "mask_token_id": 5}))  # what it was trained with
     folder = converted(source, shift=True, objective="bd3lm", block_size=32, repository="a/b", revision="c0ffee")
     conventions = load_denoiser(folder).conventions
     assert (conventions.shift, conventions.objective, conventions.block_size) == (True, "bd3lm", 32)
