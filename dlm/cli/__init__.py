@@ -12,6 +12,7 @@ import click
 
 from dlm.cli.answering import infill
 from dlm.cli.chatting import chat
+from dlm.cli.common import is_first_process
 from dlm.cli.harness import lm_eval
 from dlm.cli.inspecting import INSPECTING
 from dlm.cli.launching import launch
@@ -22,7 +23,7 @@ from dlm.cli.sensitivity import sensitivity
 from dlm.cli.verbs import VERBS
 from dlm.cli.verify import verify
 from dlm.cli.watching import watch
-from dlm.errors import DlmError, line_of
+from dlm.errors import DlmError, Interrupted, line_of
 
 _SECONDS_OF_THE_FIRST = 15.0
 
@@ -50,7 +51,7 @@ def main() -> None:
         if (line := line_of(error)) is None:
             raise
         if isinstance(error, DlmError):
-            leave_it_to_the_first()
+            leave_it_to_the_first(error)
         click.echo(line, err=True)
         sys.exit(getattr(error, "exit_code", DlmError.exit_code))
     except click.exceptions.Abort:
@@ -61,14 +62,18 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def leave_it_to_the_first() -> None:
+def leave_it_to_the_first(error: DlmError) -> None:
     """Give the first of several processes time to tell a mistake that all of them met, and to end them with its code.
 
-    A process that met it alone tells it afterwards.
+    A process that met it alone tells it afterwards. One that was stopped ends without a word: whoever stopped it, most
+    often the launcher because another process failed, knows why and says so.
     """
-    if os.environ.get("RANK", "0") != "0":
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which is how the launcher ends it
-        time.sleep(_SECONDS_OF_THE_FIRST)
+    if is_first_process():
+        return
+    if isinstance(error, Interrupted):
+        sys.exit(error.exit_code)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which is how the launcher ends it
+    time.sleep(_SECONDS_OF_THE_FIRST)
 
 
 def project_root_or_here() -> Path:

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 from torch.distributed.elastic.multiprocessing import ProcessFailure
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from dlm.cli import cli, leave_it_to_the_first
+from dlm.cli import cli, leave_it_to_the_first, main
 from dlm.cli.launching import _error
 from dlm.cli.nodes import srun_command
 from dlm.cli.sampling import _devices
-from dlm.errors import DlmError, SetupError
+from dlm.errors import DlmError, Interrupted, SettingsError, SetupError
 
 
 def ended(code: int, told: list[str]) -> Any:
@@ -55,13 +55,32 @@ def test_an_unknown_launcher_is_refused() -> None:
 def test_the_first_of_several_processes_tells_a_mistake_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(time, "sleep", waited.append)
-    leave_it_to_the_first()
+    mistake = SettingsError("x")
+    leave_it_to_the_first(mistake)
     monkeypatch.setenv("RANK", "0")
-    leave_it_to_the_first()
+    leave_it_to_the_first(mistake)
     assert not waited
     monkeypatch.setenv("RANK", "1")
-    leave_it_to_the_first()
+    leave_it_to_the_first(mistake)
     assert len(waited) == 1 and 5 < waited[0] < 25
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", ["error: stopped"]), ("1", [])])
+def test_a_process_that_is_ended_for_anothers_mistake_adds_no_line_and_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str, lines: list[str]
+) -> None:
+    def stopped(standalone_mode: bool) -> None:
+        raise Interrupted("stopped")
+
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr(cli, "main", stopped)
+    monkeypatch.setattr("dlm.cli.keep_caches_inside", lambda root: None)
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit) as ended_with:
+        main()
+    assert ended_with.value.code == 75 and not waited
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 IN_A_JOB = {"SLURM_JOB_ID": "20017", "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "6", "SLURM_RESTART_COUNT": "3"}
