@@ -70,6 +70,13 @@ def atomic_open(path: str | Path) -> Iterator[BinaryIO]:
             os.unlink(temporary)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed writers of files left in a folder, from where nobody else can be writing there."""
+    for path in folder.glob(".*.part"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def replacing_folder(folder: str | Path) -> Iterator[Path]:
     """Yield an empty folder beside ``folder`` to fill; put it in its place on success, remove it on failure.

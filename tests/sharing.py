@@ -7,8 +7,10 @@ import fcntl
 import os
 import shutil
 import socket
+import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,21 @@ def own_time() -> float:
     with contextlib.suppress(OSError), open("/proc/thread-self/schedstat") as stream:  # proc(5)
         waited = int(stream.read().split()[1])
     return time.monotonic() - waited / 1e9
+
+
+def processor_seconds(command: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> tuple[int, str, float]:
+    """Run a command; return its exit status, what it printed, and the seconds of the processor that it took.
+
+    Those of the clock are others' too on a machine that is busy, and those of all children are also of one that ended
+    before and is only now asked how.
+    """
+    with tempfile.TemporaryFile("w+") as printed:
+        process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            if process.returncode is None:  # a test over its time
+                process.kill()
+        printed.seek(0)
+        return process.returncode, printed.read(), used.ru_utime + used.ru_stime

@@ -25,7 +25,7 @@ from dlm.cli.verify import verify
 from dlm.cli.watching import watch
 from dlm.errors import DlmError, Interrupted, line_of
 
-_SECONDS_OF_THE_FIRST = 15.0
+_SECONDS_OF_THE_FIRST = 60.0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from dlm.errors import DlmError, Interrupted, SettingsError, SetupError, line_of
+from dlm.files import remove_unfinished
 from dlm.locks import held
 from dlm.params import Plan, load_plan, stamped
 from dlm.params.layout import Layout
@@ -115,7 +116,8 @@ def logged(log: Path | None) -> Iterator[None]:
 def making(plan: Plan, step: str, *names: str, forget: Callable[[str], None] | None = None) -> Iterator[bool]:
     """Make products alone, and stamp them when the work inside is done; others that make one of them are waited for.
 
-    A killed Snakemake may leave jobs behind that go on beside those of the next start.
+    A killed Snakemake may leave jobs behind that go on beside those of the next start. What killed ones left of a file
+    that they were writing is removed.
 
     Args:
         plan: of the scale.
@@ -136,6 +138,7 @@ def making(plan: Plan, step: str, *names: str, forget: Callable[[str], None] | N
                 say(f"{step}/{name} of scale {plan.scale} is being made by {holder}; waiting for its end")
 
             waited |= stack.enter_context(held(plan.layout.lock(step, name), tell))
+            remove_unfinished(plan.layout.folder(step, name))
         for name in names:
             stack.enter_context(stamped(plan, step, name, forget and partial(forget, name)))
         yield waited and os.environ.get("WORLD_SIZE", "1") == "1"

@@ -121,7 +121,9 @@ def _error(run: Callable[[], None], told: list[str]) -> BaseException | None:
     try:
         run()
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
+        # Of those that failed within the same second, which is as finely as it is known, the one that a signal ended:
+        # the others may have failed because of it.
+        rank, failure = min(error.failures.items(), key=lambda item: (item[1].timestamp, item[1].exitcode >= 0))
         which, code = f"the process of rank {rank}", int(failure.exitcode)
     except subprocess.CalledProcessError as error:
         code = error.returncode

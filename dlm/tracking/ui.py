@@ -147,6 +147,13 @@ def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
     here = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == _LISTENING}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # a process of somebody else's, or one that has ended
-            if os.getsid(int(folder.name)) == process.pid and here & set(map(os.readlink, (folder / "fd").iterdir())):
+            if os.getsid(int(folder.name)) == process.pid and here & set(_open_files(folder)):
                 return True
     return False
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    """Yield what a process has open (proc(5)); it may close some meanwhile."""
+    for descriptor in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield str(descriptor.readlink())

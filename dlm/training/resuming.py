@@ -19,7 +19,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from dlm.errors import DataError
+from dlm.errors import DataError, SetupError
 from dlm.files import digest, read_json, sync_directory, sync_folder, write_json
 from dlm.progress import say
 from dlm.signals import StopRequest
@@ -144,12 +144,25 @@ class Saver(TrainerCallback):
         }
         folder = self.work / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         if processes.is_first():
-            write_json(folder / _MARK, {**mark, "files": sync_folder(folder)})
-            sync_directory(self.work)
+            try:
+                write_json(folder / _MARK, {**mark, "files": sync_folder(folder)})
+                sync_directory(self.work)
+            except (OSError, SetupError) as error:
+                raise not_saved(folder, error) from error
             self._remove_all_but(folder)
         self._saved = time.monotonic()
         if self.stopped:
             control.should_training_stop = True
+
+
+def not_saved(state: Path, error: Exception) -> SetupError:
+    """Remove what could be written of a state, of which there was no room for all; return what to tell."""
+    shutil.rmtree(state, ignore_errors=True)
+    reason = " ".join(str(error).split())[:200]
+    return SetupError(
+        f"{state.parent}: the state at step {_step(state)} cannot be saved ({reason}); the state saved before is "
+        "whole: free space and run the same command again"
+    )
 
 
 def _step(state: Path) -> int:

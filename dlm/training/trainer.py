@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from dlm.diffusion import Batch, TakesTargets, autoregressive_loss, bd3lm_loss, mdlm_loss, normalise, prepend_bos
-from dlm.errors import SettingsError, SetupError
+from dlm.errors import SettingsError
 from dlm.files import give_usual_rights
 from dlm.models import Denoiser, require_pair_masks, use_flex_attention
 from dlm.settings import BD3LM, MLM, Autoregressive, Recipe
@@ -29,6 +28,7 @@ from dlm.training import processes
 from dlm.training.curves import refuse_not_finite
 from dlm.training.order import LengthGrouped
 from dlm.training.packing import Packed
+from dlm.training.resuming import not_saved
 from dlm.training.streaming import StreamedExamples
 
 _EVALUATION_STREAM = 1 << 40  # keeps the noise of held-out rows apart from that of training rows
@@ -190,12 +190,7 @@ class DiffusionTrainer(Trainer):
             super()._save_checkpoint(model, trial)
         except (OSError, SafetensorError, RuntimeError) as error:
             folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            shutil.rmtree(folder, ignore_errors=True)
-            reason = " ".join(str(error).split())[:200]
-            raise SetupError(
-                f"{folder.parent}: the state at step {self.state.global_step} cannot be saved ({reason}); the state "
-                "saved before is whole: free space and run the same command again"
-            ) from error
+            raise not_saved(folder, error) from error
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Save the weights of an unfinished training, tied ones once; FSDP saves its own, beside the optimizer's."""

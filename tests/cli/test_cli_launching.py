@@ -41,6 +41,19 @@ def test_what_ended_the_processes_is_told_in_one_line(code: int, told: list[str]
     assert (error.exit_code == 75) == message.startswith("launch: stopped")
 
 
+def test_of_processes_that_failed_at_once_the_one_that_a_signal_ended_is_named() -> None:
+    def run() -> None:
+        failures = {
+            rank: ProcessFailure(local_rank=rank, pid=1, exitcode=code, error_file="none")
+            for rank, code in enumerate((1, -signal.SIGKILL, 1))
+        }
+        for failure in failures.values():
+            failure.timestamp = 7
+        raise ChildFailedError("train", failures)
+
+    assert str(_error(run, [])).startswith("launch: the process of rank 1 was ended by SIGKILL")
+
+
 def test_a_mistake_that_a_process_has_told_is_not_told_again() -> None:
     error = ended(2, [])
     assert isinstance(error, SystemExit) and error.code == 2
@@ -62,7 +75,7 @@ def test_the_first_of_several_processes_tells_a_mistake_of_all(monkeypatch: pyte
     assert not waited
     monkeypatch.setenv("RANK", "1")
     leave_it_to_the_first(mistake)
-    assert len(waited) == 1 and 5 < waited[0] < 25
+    assert len(waited) == 1 and 30 < waited[0] < 90
 
 
 @pytest.mark.parametrize(("rank", "lines"), [("0", ["error: stopped"]), ("1", [])])

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from dlm.cli.common import making
+from dlm.files import write_text
 from dlm.locks import held
 from dlm.params import load_plan
 
@@ -31,3 +33,16 @@ def test_a_product_that_another_process_makes_is_waited_for(tmp_path: Path, repo
     assert manifest.exists()
     assert log.read_text() == told + rest
     assert not any("lock" in str(path) for path in manifest.parent.rglob("*"))
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_maker(tmp_path: Path, repository: Path) -> None:
+    """Of the product alone: another's may be in the making."""
+    shutil.copytree(repository / "params", tmp_path / "params")
+    plan = load_plan("micro", tmp_path)
+    own, other = (plan.layout.folder("scores", f"llada-base/{number}") for number in (1, 2))
+    for folder in (own, other):
+        write_text(folder / "scores.json", "{}")
+        (folder / ".scores.json.x1y2.part").write_text("{")
+    with making(plan, "scores", "llada-base/1"):
+        assert [path.name for path in own.iterdir()] == ["scores.json"]
+    assert (other / ".scores.json.x1y2.part").exists()

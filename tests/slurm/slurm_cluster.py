@@ -96,7 +96,7 @@ def configuration(root: Path, user: str, min_job_age: int, node_timeout: int, *m
 class Cluster:
     """The daemons of one private cluster, from `start()` to `stop()`."""
 
-    def __init__(self, root: Path, min_job_age: int = 3600, node_timeout: int = 60) -> None:
+    def __init__(self, root: Path, min_job_age: int = 0, node_timeout: int = 60) -> None:
         self.root = root
         self.min_job_age, self.node_timeout = min_job_age, node_timeout
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -172,8 +172,9 @@ class Cluster:
         doomed = [psutil.Process(self.daemons.pop(f"slurmd {node}").pid)]
         for process in psutil.process_iter(["cmdline"]):
             step = re.fullmatch(r"slurmstepd: \[(\d+)\..*\]", " ".join(process.info["cmdline"] or []).strip())
-            if step and step[1] in jobs:
-                doomed += [process, *process.children(recursive=True)]
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if step and step[1] in jobs and process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                    doomed += [process, *process.children(recursive=True)]
         for process in doomed:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

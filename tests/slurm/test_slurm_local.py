@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from slurm_toy import Toy, eventually
-from snakemake_executor_plugin_submitit.command import Command, CommandFailed, end_tree
+from snakemake_executor_plugin_submitit.command import FAREWELL_S, Command, CommandFailed, end_all
 from snakemake_executor_plugin_submitit.slurm import Slurm
 
 
@@ -150,12 +150,13 @@ def test_a_command_runs_in_its_folder_and_fails_in_one_line(tmp_path: Path, monk
 
 def test_a_command_takes_all_that_it_started_with_it(tmp_path: Path) -> None:
     (tmp_path / "stubborn").write_text("trap '' TERM; sleep 100 & wait\n")
-    process = subprocess.Popen(["sh", "-c", "sh ./stubborn & wait"], cwd=tmp_path)
+    process = psutil.Popen(["sh", "-c", "sh ./stubborn & wait"], cwd=tmp_path)
     eventually(lambda: any(line.startswith("sleep") for line in processes_in(tmp_path)))
-    end_tree(process.pid)
+    tree = [*process.children(recursive=True), process]
+    end_all(tree, FAREWELL_S)
     process.wait(60)
-    assert processes_in(tmp_path) == []
-    end_tree(process.pid)  # nothing left is no error
+    eventually(lambda: processes_in(tmp_path) == [])
+    end_all(tree, FAREWELL_S)  # nothing left is no error
 
 
 def test_an_interrupted_command_ends_first(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_an_interrupted_command_ends_first(tmp_path: Path) -> None:
     eventually(lambda: any(line.startswith("sleep") for line in processes_in(tmp_path)))
     os.kill(process.pid, signal.SIGINT)
     process.wait(60)
-    assert processes_in(tmp_path) == []
+    eventually(lambda: processes_in(tmp_path) == [])
 
 
 STOPPED_BESIDE_AN_ORPHAN = """

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from micro_project import again, cells, command, keep_rows, make_table, twin
 from slurm_cluster import Cluster
@@ -17,6 +21,18 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(3000)]
 
 STAGES = ("prepare", "train", "convert", "sample", "score")
 MODELS = ("dream-base", "dream-base-sft")
+
+
+def stopped_between_submissions(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Stop a Snakemake unless it is about to submit: a job taken, whose number it does not know yet, runs twice."""
+    process.send_signal(signal.SIGSTOP)
+    while process.poll() is None and psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.001)
+    journal = (folder / ".snakemake" / "submitit" / "journal").glob("*.json")
+    if all(json.loads(entry.read_text())["job_id"] for entry in journal):
+        return True
+    process.send_signal(signal.SIGCONT)
+    return False
 
 
 def kill_within(stage: str, folder: Path, cluster: Cluster) -> str:
@@ -36,6 +52,7 @@ def kill_within(stage: str, folder: Path, cluster: Cluster) -> str:
         # from the second start on it has to be attached before it is killed again
         eventually(lambda: stage == STAGES[0] or "SLURM job" in printed.read_text())
         eventually(runs, 600, pause=1)
+        eventually(lambda: stopped_between_submissions(process, folder), pause=0.05)
     finally:
         process.kill()
         process.wait()

@@ -144,19 +144,19 @@ def test_a_training_loses_no_second_by_a_server_that_is(
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{taken.getsockname()[1]}")
-            alone, watched = lost(project, scale)
+            seconds = lost(project, scale)
     elif fault == "slow":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", Slow(server, seconds=3).address)
-        alone, watched = lost(project, scale)
+        seconds = lost(project, scale)
     else:
         postgres.read_only(database, on=True)
         try:
-            alone, watched = lost(project, scale)
+            seconds = lost(project, scale)
             time.sleep(3)  # so that the helper has asked
         finally:
             postgres.read_only(database, on=False)
-    print(f"{fault}: {watched - alone:.2f} s of {watched:.2f} s")
-    assert watched - alone < 1.0
+    print(f"{fault}: {seconds:.2f} s")
+    assert seconds < 1.0
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     write_training(project, scale, "new")
     sync(project)
@@ -166,16 +166,22 @@ def test_a_training_loses_no_second_by_a_server_that_is(
     assert [point[:2] for point in shown.curve(run, "loss/train")] == [(1, 5.5), (2, 4.25), (3, 3.125), (4, 3.0)]
 
 
-def lost(project: Path, scale: str) -> tuple[float, float]:
-    """Seconds that a training of half a second takes without a live view, and with one; what is imported, is before."""
+def lost(project: Path, scale: str) -> float:
+    """Seconds that a training of half a second takes longer with a live view; what is imported, is before.
+
+    The least of three, since what a server costs it costs each time, and what others on a busy machine do it does not.
+    """
     timed(project, scale, "warming-up")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI")
-        alone = timed(project, scale)
-    return alone, timed(project, scale)
+    seconds = []
+    for name in ("first", "second", "new"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("MLFLOW_TRACKING_URI")
+            alone = timed(project, scale, name)
+        seconds.append(timed(project, scale, name) - alone)
+    return min(seconds)
 
 
-def timed(project: Path, scale: str, name: str = "new") -> float:
+def timed(project: Path, scale: str, name: str) -> float:
     began = own_time()
     with live_training(scale, name, made_from(), project) as watch:
         for second, record in enumerate(CURVE, start=1):

@@ -83,6 +83,7 @@ def workers() -> dict[int, int]:
 
 def test_a_process_that_is_killed_ends_the_whole_job(tmp_path: Path, repository: Path) -> None:
     project = make_project(tmp_path / "two", repository, steps=50_000, checkpoint_seconds=0)
+    started = time.monotonic()
     process = start(project, command(2), DLM_TEST=str(os.getpid()))
     wait_for_a_state(process, project)
     os.kill(workers()[1], signal.SIGKILL)
@@ -91,7 +92,7 @@ def test_a_process_that_is_killed_ends_the_whole_job(tmp_path: Path, repository:
     assert process.returncode != 0
     # What the survivor finds out about its peer, if it gets that far before it is ended, stands before.
     assert told.splitlines()[-1].startswith("error: launch: the process of rank 1 was ended by SIGKILL")
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < max(60, 2 * (began - started)), "or twice what a busy machine takes to start"
     assert not checkpoint(project).exists() and states(checkpoint(project))
 
 
@@ -140,12 +141,16 @@ def test_processes_that_are_told_to_stop_save_together_and_continue(
     run(whole, launch)
     for whom in told_to_stop:
         before = states(checkpoint(stopped))
+        started = time.monotonic()
         process = start(stopped, launch, DLM_TEST=str(os.getpid()))
         wait_for_a_state(process, stopped, before)
         began = time.monotonic()
         tell_to_stop(process, whom)
         told, _ = process.communicate(timeout=400)
-        assert process.returncode == 75 and time.monotonic() - began < 30, told
+        seconds = time.monotonic() - began
+        print(f"{shards}, {whom}: left after {seconds:.1f} s, started in {began - started:.1f} s")
+        assert process.returncode == 75, told
+        assert seconds < max(30, began - started), "or what a busy machine takes to start"
         assert told.count("state saved; run the same command again") == 1 and "Traceback" not in told
         assert ("continues at" in told) == bool(before)
         (state,) = states(checkpoint(stopped))

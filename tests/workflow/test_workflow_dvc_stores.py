@@ -179,11 +179,12 @@ def until(condition: Callable[[], Any], seconds: float = 900) -> None:
 def killed(project: Path, wait: Callable[[], Any], *command: str) -> None:
     """Start a command in a clone and kill it, with all that it started, after ``wait``.
 
-    It runs when nobody else wants to: however busy the machine is, who waits is quicker.
+    It runs when nobody else wants to: however busy the machine is, who waits is quicker. A session of its own would be
+    scheduled as a group of its own, within which alone its niceness counted (sched(7)); so it gets a process group.
     """
     process = subprocess.Popen(
         ["nice", "-n", "19", *command], cwd=project, env=surroundings(project), stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
+        stderr=subprocess.DEVNULL, process_group=0,
     )  # fmt: skip
     wait()
     assert process.poll() is None, "the command was over before it could be killed"

@@ -5,25 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from micro_project import again, published, twin
+from sharing import processor_seconds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
+MAKE = (sys.executable, "-m", "snakemake", "--cores", "2", "results/tables/table1.csv")
+
+
 def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "results/tables/table1.csv", *arguments]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=1200, env=dict(os.environ))
-
-
-def seconds_of_children() -> float:
-    """Seconds of the processor: those of the clock are others' too on a machine that is busy."""
-    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    return subprocess.run([*MAKE, *arguments], cwd=project, capture_output=True, text=True, timeout=1200)
 
 
 # Another scale, of one model and one task.
@@ -60,11 +57,10 @@ def test_every_cell_has_its_lineage(project: Path) -> None:
 
 
 def test_made_again_there_is_nothing_to_do(project: Path) -> None:
-    before, began = published(project), seconds_of_children()
-    done = make(project, "--config", "scale=micro")
-    assert done.returncode == 0
-    assert "Nothing to be done" in done.stdout + done.stderr
-    assert seconds_of_children() - began < 30
+    before = published(project)
+    status, printed, seconds = processor_seconds([*MAKE, "--config", "scale=micro"], project, os.environ)
+    assert status == 0 and "Nothing to be done" in printed
+    assert seconds < 30
     assert published(project) == before
 
 

@@ -85,14 +85,14 @@ class Command:
 
     def run(self) -> int:
         """Run the command, return its exit status; when this process is told to end, the command ends first."""
-        process = subprocess.Popen(
-            self.text, shell=True, cwd=self.folder, stdin=subprocess.DEVNULL, preexec_fn=_ignore_warning
-        )
-        self.shell = process.pid
         try:
+            process = subprocess.Popen(
+                self.text, shell=True, cwd=self.folder, stdin=subprocess.DEVNULL, preexec_fn=_ignore_warning
+            )
+            self.shell = process.pid
             return process.wait()
-        except BaseException:
-            end_tree(process.pid)
+        except BaseException:  # Ctrl-C may come before the process's number does, with the process there
+            end_all(psutil.Process().children(recursive=True), FAREWELL_S)
             raise
 
     def checkpoint(self) -> Any:
@@ -115,13 +115,6 @@ class Command:
 def ending(status: int) -> str:
     """An exit status in words."""
     return f"exit code {status}" if status >= 0 else f"killed by signal {-status}"
-
-
-def end_tree(pid: int) -> None:
-    """Terminate a process and all that it started; kill what does not go."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        root = psutil.Process(pid)
-        end_all([*root.children(recursive=True), root], FAREWELL_S)
 
 
 def end_all(processes: list[psutil.Process], patience_s: float) -> dict[int, int | None]:
