@@ -96,7 +96,7 @@ def configuration(root: Path, user: str, min_job_age: int, node_timeout: int, *m
 class Cluster:
     """The daemons of one private cluster, from `start()` to `stop()`."""
 
-    def __init__(self, root: Path, min_job_age: int = 0, node_timeout: int = 60) -> None:
+    def __init__(self, root: Path, min_job_age: int = 24 * 3600, node_timeout: int = 60) -> None:
         self.root = root
         self.min_job_age, self.node_timeout = min_job_age, node_timeout
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
