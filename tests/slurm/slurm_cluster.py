@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import re
 import shutil
 import signal
 import socket
@@ -167,13 +166,13 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """All that a node runs, at once: its slurmd, the steps of its jobs, and what these have started."""
-        steps = {path.name.partition("_")[2] for path in (self.root / "spool" / node).glob(f"{node}_*.*")}
-        jobs = {step.partition(".")[0] for step in steps}
+        spool = f"{self.root / 'spool' / node}/"  # where each step listens; jobs of other clusters may have its number
         doomed = [psutil.Process(self.daemons.pop(f"slurmd {node}").pid)]
         for process in psutil.process_iter(["cmdline"]):
-            step = re.fullmatch(r"slurmstepd: \[(\d+)\..*\]", " ".join(process.info["cmdline"] or []).strip())
+            if not (process.info["cmdline"] or [""])[0].startswith("slurmstepd"):
+                continue
             with contextlib.suppress(psutil.NoSuchProcess):
-                if step and step[1] in jobs and process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                if any(str(place.laddr).startswith(spool) for place in process.net_connections("unix")):
                     doomed += [process, *process.children(recursive=True)]
         for process in doomed:
             with contextlib.suppress(psutil.NoSuchProcess):
