@@ -18,9 +18,9 @@ import torch
 from training_project import checkpoint, command, make_project, run, start, states
 
 from dlm.errors import Interrupted, SetupError
-from dlm.files import read_manifest
+from dlm.files import no_room, read_manifest, write_json
 from dlm.signals import SIGNALS, StopRequest, requeueable
-from dlm.training import train
+from dlm.training import resuming, train
 from dlm.training.run import _identity
 from dlm.training.trainer import DiffusionTrainer
 
@@ -129,6 +129,27 @@ def test_what_a_full_disk_leaves_of_a_state_is_removed(tmp_path: Path, monkeypat
     train_here(tmp_path / "m", recipe(checkpoint_seconds=0.0))
     train_here(tmp_path / "n", recipe())
     assert read_manifest(tmp_path / "m")["digest"] == read_manifest(tmp_path / "n")["digest"]
+
+
+def test_a_disk_that_is_full_only_at_the_mark_leaves_nothing_of_that_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from test_training_run import recipe
+    from test_training_run import run as train_here
+
+    marks: list[Path] = []
+
+    def full(path: Path, value: Any) -> None:
+        marks.append(path)
+        if len(marks) == 2:
+            raise no_room(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        write_json(path, value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resuming, "write_json", full)
+        with pytest.raises(SetupError, match=r"state at step 2 cannot be saved .*no space left.*free space"):
+            train_here(tmp_path / "m", recipe(checkpoint_seconds=0.0))
+    assert [path.name for path in (tmp_path / ".m.work").iterdir()] == ["checkpoint-1"]
 
 
 @pytest.fixture
