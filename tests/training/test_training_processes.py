@@ -133,7 +133,7 @@ def test_processes_that_are_told_to_stop_save_together_and_continue(
     tmp_path: Path, repository: Path, shards: str, told_to_stop: tuple[str, ...]
 ) -> None:
     """More than one epoch, so that the order of a later one is found again."""
-    recipe = {"steps": 200, "checkpoint_seconds": 0, "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}
+    recipe = {"steps": 80, "checkpoint_seconds": 0, "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}
     if shards == "fsdp2":
         recipe.pop("lora")
     whole, stopped = (make_project(tmp_path / name, repository, **recipe) for name in ("whole", "stopped"))

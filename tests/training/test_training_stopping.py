@@ -24,7 +24,7 @@ from dlm.training import resuming, train
 from dlm.training.run import _identity
 from dlm.training.trainer import DiffusionTrainer
 
-RECIPE = {"steps": 400, "checkpoint_seconds": 0, "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}
+RECIPE = {"steps": 150, "checkpoint_seconds": 0, "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}
 
 
 @pytest.fixture(scope="module")
