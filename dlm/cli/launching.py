@@ -121,9 +121,10 @@ def _error(run: Callable[[], None], told: list[str]) -> BaseException | None:
     try:
         run()
     except ChildFailedError as error:
-        # Of those that failed within the same second, which is as finely as it is known, the one that a signal ended:
-        # the others may have failed because of it.
-        rank, failure = min(error.failures.items(), key=lambda item: (item[1].timestamp, item[1].exitcode >= 0))
+        # The first one; but when is known by the second only, so of these the one that explains the others.
+        rank, failure = min(
+            error.failures.items(), key=lambda item: (item[1].timestamp, _consequence(item[1].exitcode))
+        )
         which, code = f"the process of rank {rank}", int(failure.exitcode)
     except subprocess.CalledProcessError as error:
         code = error.returncode
@@ -134,6 +135,19 @@ def _error(run: Callable[[], None], told: list[str]) -> BaseException | None:
     if code == Interrupted.exit_code or (told and -code in SIGNALS):  # the latter before it could listen
         return _stopped(told)
     return _ended_by(which, -code) if code < 0 else SystemExit(code)
+
+
+def _consequence(exitcode: int) -> int:
+    """Return how much the end of a process looks like a consequence of another's: 0 not at all.
+
+    A killed process makes others fail, and a launcher sends SIGTERM to those that are left once one has failed: they
+    make room, or end by it where they do not listen yet.
+    """
+    if exitcode == -signal.SIGTERM:
+        return 3
+    if exitcode == Interrupted.exit_code:
+        return 2
+    return int(exitcode > 0)
 
 
 def _stopped(told: list[str]) -> DlmError:

@@ -41,17 +41,33 @@ def test_what_ended_the_processes_is_told_in_one_line(code: int, told: list[str]
     assert (error.exit_code == 75) == message.startswith("launch: stopped")
 
 
-def test_of_processes_that_failed_at_once_the_one_that_a_signal_ended_is_named() -> None:
+@pytest.mark.parametrize(
+    ("codes", "ended_with", "told"),
+    [
+        ((1, -signal.SIGKILL, 1), 2, "launch: the process of rank 1 was ended by SIGKILL"),
+        ((75, -signal.SIGKILL), 2, "launch: the process of rank 1 was ended by SIGKILL"),
+        ((2, -signal.SIGTERM), 2, "2"),
+        ((-signal.SIGTERM, 2), 2, "2"),
+        ((75, 1), 1, "1"),
+        ((-signal.SIGTERM, 75), 75, "launch: stopped by a signal to one of its processes"),
+        ((-signal.SIGTERM, -signal.SIGTERM), 2, "launch: the process of rank 0 was ended by SIGTERM"),
+    ],
+)
+def test_of_processes_that_failed_at_once_the_one_that_explains_the_others_is_told_of(
+    codes: tuple[int, ...], ended_with: int, told: str
+) -> None:
     def run() -> None:
         failures = {
             rank: ProcessFailure(local_rank=rank, pid=1, exitcode=code, error_file="none")
-            for rank, code in enumerate((1, -signal.SIGKILL, 1))
+            for rank, code in enumerate(codes)
         }
         for failure in failures.values():
             failure.timestamp = 7
         raise ChildFailedError("train", failures)
 
-    assert str(_error(run, [])).startswith("launch: the process of rank 1 was ended by SIGKILL")
+    error = _error(run, [])
+    assert str(error).startswith(told)
+    assert (error.code if isinstance(error, SystemExit) else error.exit_code) == ended_with
 
 
 def test_a_mistake_that_a_process_has_told_is_not_told_again() -> None:

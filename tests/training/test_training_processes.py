@@ -96,22 +96,29 @@ def test_a_process_that_is_killed_ends_the_whole_job(tmp_path: Path, repository:
     assert not checkpoint(project).exists() and states(checkpoint(project))
 
 
+# Run by each process as it starts; a signal ends the sleep.
+DEAF = """
+import os, time
+
+if os.environ.get("RANK") == "1":
+    time.sleep(60)
+"""
 LATE = """
 import os, sys, time
 
 def wait(event, arguments):
     if event == "open" and str(arguments[0]).endswith("params/small.yaml") and os.environ.get("RANK") == "1":
-        time.sleep(60)  # a signal ends it
+        time.sleep(60)
 
 sys.addaudithook(wait)
 """
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["together", "one-late"])
-def test_a_mistake_is_told_once_and_ends_with_its_code(tmp_path: Path, repository: Path, late: bool) -> None:
+@pytest.mark.parametrize("begins", ["", DEAF, LATE], ids=["together", "one-does-not-listen-yet", "one-is-late"])
+def test_a_mistake_is_told_once_and_ends_with_its_code(tmp_path: Path, repository: Path, begins: str) -> None:
     """Also where the other process is still on its way to the mistake as the launcher ends it."""
     project = make_project(tmp_path / "two", repository, max_length=40)
-    (tmp_path / "sitecustomize.py").write_text(LATE if late else "")
+    (tmp_path / "sitecustomize.py").write_text(begins)
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     told = run(project, command(2), status=2, PYTHONPATH=path)
     assert told.count("error:") == 1 and "40 exceeds the 32 positions" in told and "Traceback" not in told
