@@ -50,7 +50,7 @@ def test_every_command_of_the_tutorial_does_what_it_says(repository: Path, tmp_p
             assert name, f"no file is named before:\n{content}"
             (project / name).parent.mkdir(exist_ok=True)
             (project / name).write_text(content)
-    plan, _, rendered, published = (text for line, text in printed.items() if not line.startswith("cp "))
+    plan, _, rendered, _, published = (text for line, text in printed.items() if not line.startswith("cp "))
     assert "convert mine" in plan and "sample mine/1" in plan and "train" not in plan
     rows = {row["task"]: row for row in csv.DictReader((project / "results/tables/mine.csv").read_text().splitlines())}
     assert sorted(rows) == ["capitals", "countdown"]
@@ -58,6 +58,12 @@ def test_every_command_of_the_tutorial_does_what_it_says(repository: Path, tmp_p
     assert (rows["capitals"]["n"], rows["countdown"]["n"]) == ("4", "8")
     (beside,) = (line for line in rendered.splitlines() if "LLaDA-8B-Instruct" in line)
     assert re.split(r"\s*\|\s*", beside)[1:4] == ["LLaDA-8B-Instruct, published", "–", "19.9"]
+    rows = list(csv.DictReader((project / "results/tables/trained.csv").read_text().splitlines()))
+    assert [(row["model"], row["n"]) for row in rows] == [("mine", "4"), ("mine-sft", "4")]
+    made = project / "results" / "trained"
+    assert [
+        len((made / "data" / "chats" / f"{name}.jsonl").read_text().splitlines()) for name in ("train", "held_out")
+    ] == [3, 1]
     assert "packed in" in published
     card = (project / "my-model-for-the-hub" / "README.md").read_text()
     assert "license: apache-2.0" in card and "| Capitals | exact_match |" in card

@@ -12,6 +12,7 @@ from dlm.data.mixtures import Row, Split, contents, mixture_rows, problem_docume
 from dlm.data.repository import fetch_benchmark
 from dlm.data.testsets import fixed_documents, own_documents
 from dlm.data.tokenizer import train_tokenizer
+from dlm.data.trainingsets import own_rows
 from dlm.errors import DataError, SettingsError, did_you_mean
 from dlm.files import (
     atomic_open,
@@ -30,6 +31,7 @@ from dlm.settings.data import (
     GeneratedProblems,
     HubDataset,
     OwnDocuments,
+    OwnRows,
     ProblemSettings,
     TokenizerData,
 )
@@ -45,7 +47,7 @@ def prepare(
 ) -> dict[str, Any]:
     """Make the files of ``settings`` in ``out_dir``, which is replaced as a whole, and return their manifest.
 
-    A mixture or hub data set gives ``train.jsonl`` and ``held_out.jsonl``, a test set ``test.jsonl``, a tokenizer its
+    A training set gives ``train.jsonl`` and ``held_out.jsonl``, a test set ``test.jsonl``, a tokenizer its
     own files, a benchmark the files of its repository. ``corpora`` has the prepared folder of each mixture that a
     tokenizer is trained on. The manifest's ``made_from`` is the given one, with what only preparing finds out: the
     ``source`` of what was fetched, or the digests of the ``corpora``.
@@ -112,10 +114,9 @@ def _make(
         return {"source": source}
     if isinstance(settings, HubDataset):
         rows, commit = hub_rows(settings)
-        with atomic_open(folder / "train.jsonl") as train, atomic_open(folder / "held_out.jsonl") as held_out:
-            for held, row in rows:
-                (held_out if held else train).write(jsonl_line(row))
-        return {"source": {"commit": commit}}
+        return _write_rows(folder, rows, {"commit": commit})
+    if isinstance(settings, OwnRows):
+        return _write_rows(folder, *own_rows(settings))
     if isinstance(settings, Benchmark):
         return {"source": fetch_benchmark(settings, folder)}
     raise TypeError(f"no such data settings: {type(settings).__name__}")
@@ -125,6 +126,14 @@ def _write_split(folder: Path, split: Split) -> dict[str, Any]:
     write_jsonl(folder / "train.jsonl", split.train)
     write_jsonl(folder / "held_out.jsonl", split.held_out)
     return {}
+
+
+def _write_rows(folder: Path, rows: Iterator[tuple[bool, Row]], source: Mapping[str, Any]) -> dict[str, Any]:
+    """Write rows as they come, each to the one file or the other."""
+    with atomic_open(folder / "train.jsonl") as train, atomic_open(folder / "held_out.jsonl") as held_out:
+        for held, row in rows:
+            (held_out if held else train).write(jsonl_line(row))
+    return {"source": source}
 
 
 def _make_tokenizer(settings: TokenizerData, folder: Path, corpora: Mapping[str, Path]) -> dict[str, Any]:

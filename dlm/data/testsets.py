@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dlm.data.fetch import fetch_github
 from dlm.data.mixtures import Row, document
 from dlm.data.problems import Problem, countdown, sudoku
+from dlm.data.rowfiles import Numbered, file_rows, origin, stream_rows
 from dlm.errors import DataError, RemoteError, SettingsError
 from dlm.settings.data import FixedTestSet, OwnDocuments
 
-FORMATS = (".jsonl", ".json", ".csv", ".parquet")
 MOST_NUMBERS = 6
 """Most numbers of a Countdown problem."""
 
@@ -37,13 +34,13 @@ def fixed_documents(settings: FixedTestSet, base: str | None = None) -> tuple[li
         SettingsError: it has fewer rows than asked for, or its format is unknown.
     """
     if settings.path is not None:
-        content = _read(Path(settings.path))
-        return _documents(settings, content, settings.path), _origin(content)
+        return _documents(settings, file_rows(settings.path), settings.path), origin(settings.path)
     url, content = fetch_github(settings.repository, settings.revision, settings.file, base)
     try:
-        return _documents(settings, content, url), {"url": url, **_origin(content)}
+        documents = _documents(settings, stream_rows(io.BytesIO(content), url), url)
     except DataError as error:
         raise RemoteError(str(error)) from error
+    return documents, {"url": url, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def own_documents(settings: OwnDocuments) -> tuple[list[Row], dict[str, Any]]:
@@ -54,8 +51,7 @@ def own_documents(settings: OwnDocuments) -> tuple[list[Row], dict[str, Any]]:
         SettingsError: it has fewer rows than asked for, or its format is unknown.
     """
     where = settings.path
-    content = _read(Path(where))
-    rows = list(islice(_rows(content, PurePosixPath(where).suffix, where), settings.rows))
+    rows = list(islice(file_rows(where), settings.rows))
     _check_count(len(rows), settings.rows, where)
     documents: dict[Any, Row] = {}
     for number, row in rows:
@@ -64,7 +60,7 @@ def own_documents(settings: OwnDocuments) -> tuple[list[Row], dict[str, Any]]:
             problem = "stands there twice" if isinstance(name, str | int) else "is neither a text nor a whole number"
             raise DataError(f"{where}: row {number}: id {name!r:.60} {problem}")
         documents[name] = {"id": name, **row}
-    return list(documents.values()), _origin(content)
+    return list(documents.values()), origin(where)
 
 
 def _check_count(found: int, asked: int | None, where: str) -> None:
@@ -74,79 +70,16 @@ def _check_count(found: int, asked: int | None, where: str) -> None:
         raise SettingsError(f"{where}: rows asks for {asked} but the file holds {found}")
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); correct 'path' in the params file") from error
-
-
-def _origin(content: bytes) -> dict[str, Any]:
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _documents(settings: FixedTestSet, content: bytes, where: str) -> list[Row]:
+def _documents(settings: FixedTestSet, rows: Numbered, where: str) -> list[Row]:
     make = _countdown if settings.problem == "countdown" else _sudoku
     documents = []
-    for number, row in islice(_rows(content, PurePosixPath(where).suffix, where), settings.rows):
+    for number, row in islice(rows, settings.rows):
         try:
             documents.append(document(make(row), f"{settings.problem}-{number - 1}"))
         except DataError as error:
             raise DataError(f"{where}: row {number}: {error}") from error
     _check_count(len(documents), settings.rows, where)
     return documents
-
-
-def _rows(content: bytes, suffix: str, where: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield (number from 1, row); a row that is no mapping is named."""
-    if suffix not in FORMATS:
-        raise SettingsError(f"{where}: unknown format '{suffix}'; known: {', '.join(FORMATS)}")
-    rows = _parquet(content, where) if suffix == ".parquet" else _text_rows(content, suffix, where)
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, Mapping):
-            raise DataError(f"{where}: row {number}: expected named columns, found {type(row).__name__}")
-        yield number, row
-
-
-def _text_rows(content: bytes, suffix: str, where: str) -> Iterator[Any]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{where}: line {line}: not UTF-8 text") from error
-    if suffix == ".csv":
-        yield from _csv(text, where)
-    elif suffix == ".jsonl":
-        lines = text.removesuffix("\n").split("\n") if text else []
-        yield from (_json(line, f"{where}: row {number}") for number, line in enumerate(lines, start=1))
-    else:
-        rows = _json(text, where)
-        yield from rows if isinstance(rows, list) else [rows]
-
-
-def _csv(text: str, where: str) -> Iterator[Any]:
-    try:
-        yield from csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    except csv.Error as error:
-        raise DataError(f"{where}: not valid CSV ({error})") from error
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{where}: not valid JSON ({error})") from error
-
-
-def _parquet(content: bytes, where: str) -> Iterator[Any]:
-    import pandas
-    import pyarrow
-
-    try:
-        table = pandas.read_parquet(io.BytesIO(content))
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{where}: not a whole Parquet file ({' '.join(str(error).split())})") from error
-    yield from table.to_dict("records")
 
 
 def _countdown(row: Mapping[str, Any]) -> Problem:

@@ -19,9 +19,7 @@ from dlm.settings import (
     FixedTestSet,
     FolderCheckpoint,
     ForeignCheckpoint,
-    GeneratedMixture,
     GeneratedProblems,
-    HubDataset,
     OwnDocuments,
     Scratch,
     Table,
@@ -29,12 +27,14 @@ from dlm.settings import (
     Task,
     TokenizerData,
     TrainedCheckpoint,
+    TrainingSet,
 )
-from dlm.settings.data import is_text
+from dlm.settings.data import is_text, local_files
 from dlm.settings.evaluation import listed
 
 _ANSWERED_BY = {"generate": "sampler", "likelihood": "likelihood"}
 """By a task's output: the key that names what answers it; the entries stand under its plural."""
+_NO_TRAINING_SET = "is not a training set; name data of kind 'mixture', 'hub' or 'rows'"
 
 
 def load_params(scale: str, root: str | Path = ".", *, pins: bool = True) -> Params:
@@ -87,18 +87,19 @@ class _Checker:
             raise self.document.error(path, f"no {what} is named '{name}'; {did_you_mean(name, entries)}")
 
     def data(self, name: str, data: DataSettings) -> None:
-        if isinstance(data, FixedTestSet | OwnDocuments) and data.path and not (self.root / data.path).is_file():
-            more = ""
-            if isinstance(data, FixedTestSet):
-                more = f", or remove it, so that the file is fetched from {data.repository}"
-            raise self.document.error(("data", name, "path"), f"no such file: {data.path}; correct it{more}")
+        for key, file in local_files(data).items():
+            if not (self.root / file).is_file():
+                more = ""
+                if isinstance(data, FixedTestSet):
+                    more = f", or remove it, so that the file is fetched from {data.repository}"
+                raise self.document.error(("data", name, key), f"no such file: {file}; correct it{more}")
         if not isinstance(data, TokenizerData):
             return
         for index, corpus in enumerate(data.corpora):
             path = ("data", name, "corpora", index)
             self.known(path, corpus, self.params.data, "data")
-            if not isinstance(self.params.data[corpus], GeneratedMixture | HubDataset):
-                raise self.document.error(path, f"'{corpus}' is not a training set; name a mixture or hub data set")
+            if not isinstance(self.params.data[corpus], TrainingSet):
+                raise self.document.error(path, f"'{corpus}' {_NO_TRAINING_SET}")
 
     def checkpoint(self, name: str) -> None:
         entry, path = self.params.checkpoints[name], ("checkpoints", name)
@@ -121,8 +122,8 @@ class _Checker:
         for name in names:
             self.known(path, name, self.params.data, "data")
             data = self.params.data[name]
-            if not isinstance(data, GeneratedMixture | HubDataset):
-                raise self.document.error(path, f"'{name}' is not a training set; name a mixture or hub data set")
+            if not isinstance(data, TrainingSet):
+                raise self.document.error(path, f"'{name}' {_NO_TRAINING_SET}")
             texts[name] = is_text(data)
         if len(set(texts.values())) > 1:
             plain, chats = ([name for name, text in texts.items() if text is kind] for kind in (True, False))
@@ -205,7 +206,7 @@ class _Checker:
         self.known(path, name, self.params.data, "data")
         data = self.params.data[name]
         if reads == "held_out":
-            if not (isinstance(data, GeneratedMixture | HubDataset) and is_text(data)):
+            if not (isinstance(data, TrainingSet) and is_text(data)):
                 raise self.document.error(path, f"'{name}' is no training set of plain text, with held-out rows")
             return
         kinds = GeneratedProblems | FixedTestSet | OwnDocuments if reads == "documents" else Benchmark

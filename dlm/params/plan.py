@@ -24,15 +24,14 @@ from dlm.params.sweeps import Expanded, expand, read_sweep, sweep_names, with_tr
 from dlm.params.task_files import files_beside, own_tasks
 from dlm.settings import (
     ExecutionSettings,
-    FixedTestSet,
     FolderCheckpoint,
-    OwnDocuments,
     SandboxSettings,
     Scratch,
     TableRow,
     TokenizerData,
     TrainedCheckpoint,
 )
+from dlm.settings.data import local_files
 
 DECLARING = "paper"
 """The scale whose params say with which settings published figures were made."""
@@ -159,12 +158,10 @@ class Plan:
         return self.sweep(sweep) if of_sweep else None
 
     def data_inputs(self, name: str) -> list[str]:
-        """Files that preparing ``name`` reads: the corpora of a tokenizer, a test set's copy on this machine."""
+        """Files that preparing ``name`` reads: the corpora of a tokenizer, files on this machine."""
         data = self.entry("data", name)
-        if isinstance(data, FixedTestSet | OwnDocuments):
-            return [data.path] if data.path else []
         corpora = data.corpora if isinstance(data, TokenizerData) else ()
-        return [self.layout.manifest("data", corpus) for corpus in corpora]
+        return [*local_files(data).values(), *(self.layout.manifest("data", corpus) for corpus in corpora)]
 
     def checkpoint_inputs(self, name: str) -> list[str]:
         """Manifests that making checkpoint ``name`` reads."""

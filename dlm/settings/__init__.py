@@ -13,9 +13,11 @@ from dlm.settings.data import (
     HubDataset,
     NumberChoice,
     OwnDocuments,
+    OwnRows,
     ProblemSettings,
     Sudoku,
     TokenizerData,
+    TrainingSet,
     WordProblems,
 )
 from dlm.settings.decoding import ApproximateCache, EndOfText, FullCanvas, GrowingCanvas, Guidance, Proposer
@@ -96,6 +98,7 @@ __all__ = [
     "NumberChoice",
     "OriginSelector",
     "OwnDocuments",
+    "OwnRows",
     "PlanningSettings",
     "ProblemSettings",
     "Proposer",
@@ -119,6 +122,7 @@ __all__ = [
     "TokenizerData",
     "ToldConventions",
     "TrainedCheckpoint",
+    "TrainingSet",
     "WordProblems",
     "cart_parameter",
     "changed",

@@ -1,4 +1,4 @@
-"""Data that the pipeline prepares: generated problems and mixtures of them, tokenizers, and files from elsewhere."""
+"""Data that the pipeline prepares: generated problems and mixtures of them, tokenizers, and rows from elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from dlm.errors import SettingsError
 from dlm.settings.checks import at_least, between, one_of
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+
+RowFormat = Literal["s1k", "messages", "instruction", "text"]
+"""How a row from elsewhere becomes training data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +233,7 @@ class HubDataset:
     """Split of its own for the evaluation loss, such as `test`; None: a share of the rows that are read."""
     held_out_share: float = 0.01
     """Share of the rows held out for the evaluation loss (0 to 0.5); does not apply beside held_out_split."""
-    format: Literal["s1k", "messages", "instruction", "text"] = "s1k"
+    format: RowFormat = "s1k"
     """How a row becomes training data. `s1k`: question, first thinking trajectory, attempt, as a chat with tags.
     `messages`: a chat of roles and contents, up to the last turn of the assistant, which is trained. `instruction`:
     columns instruction and output, and input where there is one, a blank line after the instruction. `text`: plain."""
@@ -248,18 +251,54 @@ class HubDataset:
     def __post_init__(self) -> None:
         if self.repository.count("/") != 1:
             raise SettingsError(f"repository must read 'organisation/name', got '{self.repository}'")
-        between("held_out_share", self.held_out_share, 0, 0.5)
-        if self.rows is not None:
-            at_least("rows", self.rows, 1)
         if self.every_config and self.config is not None:
             raise SettingsError(f"config '{self.config}' is one, every_config asks for all; remove one of them")
         if self.streaming and self.rows is None:
             raise SettingsError("streaming reads on for as long as there are rows; say how many with 'rows'")
-        if self.column is not None and self.format not in ("messages", "text"):
-            raise SettingsError(f"column does not apply to format '{self.format}', whose columns are known; remove it")
-        if self.response_contains is not None and (self.format == "text" or not self.response_contains):
-            problem = "is empty" if not self.response_contains else "does not apply to plain text, without responses"
-            raise SettingsError(f"response_contains {problem}; remove it")
+        _check_rows(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRows:
+    """A training set of one's own: a file of rows, turned into chats or plain texts as a hub's are."""
+
+    __pydantic_config__ = _STRICT
+    kind: Literal["rows"] = "rows"
+    """Discriminator: `rows`."""
+    path: str
+    """The file (.jsonl, .json, .csv or .parquet), from the project's root or from the root of the file system."""
+    held_out_path: str | None = None
+    """A file of its own for the evaluation loss; None: a share of the rows of path."""
+    held_out_share: float = 0.01
+    """Share of the rows held out for the evaluation loss (0 to 0.5); does not apply beside held_out_path."""
+    format: RowFormat = "messages"
+    """How a row becomes training data. `messages`: a chat of roles and contents, up to the last turn of the assistant,
+    which is trained. `instruction`: columns instruction and output, and input where there is one, a blank line after
+    the instruction. `text`: plain. `s1k`: question, first thinking trajectory, attempt, as a chat with tags."""
+    column: str | None = None
+    """Column of the chat or the text; None: `messages` or `text`. Only for these two formats."""
+    response_contains: str | None = None
+    """Keep the rows whose response contains this text, upper and lower case told apart; None: all. Not for `text`."""
+    rows: int | None = None
+    """Read the first so many rows of a file (>= 1), before response_contains; None: all."""
+    seed: int = 42
+    """Seed of the held-out share."""
+
+    def __post_init__(self) -> None:
+        _check_rows(self)
+
+
+def _check_rows(settings: HubDataset | OwnRows) -> None:
+    """Refuse what does not go together in a choice of rows."""
+    between("held_out_share", settings.held_out_share, 0, 0.5)
+    if settings.rows is not None:
+        at_least("rows", settings.rows, 1)
+    form, contains = settings.format, settings.response_contains
+    if settings.column is not None and form not in ("messages", "text"):
+        raise SettingsError(f"column does not apply to format '{form}', whose columns are known; remove it")
+    if contains is not None and (form == "text" or not contains):
+        problem = "is empty" if not contains else "does not apply to plain text, without responses"
+        raise SettingsError(f"response_contains {problem}; remove it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,11 +344,17 @@ class OwnDocuments:
             at_least("rows", self.rows, 1)
 
 
-DataSettings = (
-    GeneratedMixture | GeneratedProblems | TokenizerData | FixedTestSet | HubDataset | Benchmark | OwnDocuments
-)
+TrainingSet = GeneratedMixture | HubDataset | OwnRows
+"""Data with rows to train on and rows held out."""
+
+DataSettings = TrainingSet | GeneratedProblems | TokenizerData | FixedTestSet | Benchmark | OwnDocuments
 
 
-def is_text(data: GeneratedMixture | HubDataset) -> bool:
+def is_text(data: TrainingSet) -> bool:
     """Return whether a training set holds plain texts, not chats."""
     return data.style == "text" if isinstance(data, GeneratedMixture) else data.format == "text"
+
+
+def local_files(data: DataSettings) -> dict[str, str]:
+    """Return the files on this machine that are read to prepare ``data``, by the keys that name them."""
+    return {key: path for key in ("path", "held_out_path") if (path := getattr(data, key, None))}

@@ -1,4 +1,3 @@
-import itertools
 import json
 import os
 import subprocess
@@ -9,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from dlm.data import load_joined
-from dlm.data.hub import chosen_rows, held_out_numbers, row_content
-from dlm.errors import RemoteError, SettingsError
+from dlm.errors import SettingsError
 from dlm.files import replacing_folder, write_jsonl, write_manifest
 from dlm.settings.data import HubDataset
 
@@ -18,109 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 ROW = {"question": " Why? ", "thinking_trajectories": ["Because.", "Other."], "attempt": "So.\n", "cot_type": "math"}
 
 
-def hub(form="s1k", **changes):
-    return HubDataset(repository="org/set", revision="main", format=form, **changes)
-
-
-def contents(row, form, **changes):
-    """What the messages of a row say, or its text."""
-    made = row_content(row, hub(form, **changes))
-    return made.get("text") or [f"{turn['role']}: {turn['content']}" for turn in made["messages"]]
-
-
-def test_a_row_of_s1k_becomes_a_chat_with_its_first_trajectory():
-    ((number, row),) = chosen_rows([ROW], hub(), "hub")
-    assert (number, row["id"]) == (0, "s1k-0")
-    assert row["messages"] == [
-        {"role": "user", "content": "Why?"},
-        {"role": "assistant", "content": "<reasoning>\nBecause.\n</reasoning>\n<answer>\nSo.\n</answer>"},
-    ]
-
-
 def turns(*roles):
     return [{"role": role, "content": f"{role} {place}"} for place, role in enumerate(roles)]
 
 
-def test_a_chat_is_kept_up_to_the_last_turn_of_the_assistant():
-    several = {"messages": turns("system", "user", "assistant", "user", "assistant", "user")}
-    assert contents(several, "messages") == [
-        "system: system 0", "user: user 1", "assistant: assistant 2", "user: user 3", "assistant: assistant 4",
-    ]  # fmt: skip
-    assert contents({"dialog": turns("user", "assistant")}, "messages", column="dialog")[1] == "assistant: assistant 1"
-
-
-def test_an_instruction_becomes_a_chat_with_its_input_below():
-    row = {"instruction": "Add.", "input": "1 and 2", "output": "3"}
-    assert contents(row, "instruction") == ["user: Add.\n\n1 and 2", "assistant: 3"]
-    assert contents({**row, "input": ""}, "instruction") == ["user: Add.", "assistant: 3"]
-    assert contents({"instruction": "Add.", "output": ""}, "instruction") == ["user: Add.", "assistant: "]
-
-
-def test_a_text_is_taken_as_it_is_from_the_named_column():
-    assert contents({"text": " a\n"}, "text") == " a\n"
-    assert contents({"Text": "b"}, "text", column="Text") == "b"
-
-
-@pytest.mark.parametrize(
-    ("form", "row", "problem"),
-    [
-        ("s1k", {**ROW, "question": None}, "no text in column 'question'"),
-        ("s1k", {**ROW, "attempt": " "}, "no text in column 'attempt'"),
-        ("s1k", {**ROW, "attempt": 5}, "no text in column 'attempt'"),
-        ("s1k", {**ROW, "thinking_trajectories": []}, "no text in column 'thinking_trajectories'"),
-        ("s1k", {**ROW, "thinking_trajectories": "x"}, "no text in column 'thinking_trajectories'"),
-        ("messages", {"chat": []}, r"no list of turns in column 'messages' \(columns: chat\)"),
-        ("messages", {"messages": []}, "column 'messages' holds no turn of the assistant that answers another"),
-        ("messages", {"messages": turns("assistant", "user")}, "column 'messages' holds no turn of the assistant that"),
-        (
-            "messages",
-            {"messages": [*turns("user"), {"role": "assistant"}]},
-            "turn 2 of column 'messages' lacks the text",
-        ),
-        ("messages", {"messages": ["hello"]}, "turn 1 of column 'messages' lacks the text of a role or a content"),
-        (
-            "instruction",
-            {"instruction": "a", "answer": "b"},
-            r"no text in column 'output' \(columns: instruction, answer",
-        ),
-        ("instruction", {"instruction": "a", "input": 3, "output": "b"}, "no text in column 'input'"),
-        ("text", {"Text": "a"}, r"no text in column 'text' \(columns: Text\)"),
-        ("text", {"text": None}, "no text in column 'text'"),
-    ],
-)
-def test_a_row_of_another_form_is_named_in_one_line(form, row, problem):
-    good = {"s1k": ROW, "messages": {"messages": turns("user", "assistant")}, "text": {"text": "a"}}
-    rows = [good.get(form, {"instruction": "a", "output": "b"}), row]
-    with pytest.raises(RemoteError, match=f"^hub: row 2: {problem}") as caught:
-        list(chosen_rows(rows, hub(form), "hub"))
-    assert "\n" not in str(caught.value)
-
-
-def test_rows_whose_response_lacks_a_text_are_left_out_and_keep_their_numbers():
-    rows = [{"instruction": "python?", "output": answer} for answer in ("no", "```python\n```", "Python", "python")]
-    kept = list(chosen_rows(rows, hub("instruction", response_contains="python"), "hub"))
-    assert [(number, row["id"]) for number, row in kept] == [(1, "set-1"), (3, "set-3")]
-    with pytest.raises(RemoteError, match=r"^hub: nothing to train on: 4 rows, none whose response contains 'rust'$"):
-        list(chosen_rows(rows, hub("instruction", response_contains="rust"), "hub"))
-    with pytest.raises(RemoteError, match=r"^hub: nothing to train on: 0 rows$"):
-        list(chosen_rows([], hub("instruction"), "hub"))
-
-
-def test_no_more_rows_are_read_than_asked_for():
-    endless = ({"text": str(number)} for number in itertools.count())
-    kept = chosen_rows(endless, hub("text", rows=3), "hub", "test-")
-    assert [row["id"] for _, row in kept] == ["set-test-0", "set-test-1", "set-test-2"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "share", "held"), [(1000, 0.01, 10), (10, 0.01, 1), (10, 0.0, 0), (10, 0.5, 5), (1, 0.5, 0), (0, 0.1, 0)]
-)
-def test_a_share_is_held_out(rows, share, held):
-    numbers = held_out_numbers(rows, share, seed=42)
-    assert len(numbers) == held and numbers <= set(range(rows))
-    assert numbers == held_out_numbers(rows, share, seed=42)
-    if rows == 1000:
-        assert numbers != held_out_numbers(rows, share, seed=43)
+def hub(form="s1k", **changes):
+    return HubDataset(repository="org/set", revision="main", format=form, **changes)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +54,7 @@ def test_joined_held_out_rows_come_from_every_data_set_in_turn(tmp_path):
 SCRIPT = """
 import json, sys
 from dlm.data import load_rows, prepare
-from dlm.errors import RemoteError
+from dlm.errors import DlmError
 from dlm.settings.data import HubDataset, ProblemSettings
 out = {}
 for name, changes in json.loads(sys.argv[2]).items():
@@ -162,7 +63,7 @@ for name, changes in json.loads(sys.argv[2]).items():
         manifest = prepare(name, HubDataset(**values), ProblemSettings(), f"{sys.argv[1]}/{name}", {}, {})
         ids = [[row["id"] for row in load_rows(f"{sys.argv[1]}/{name}", split)] for split in ("train", "held_out")]
         out[name] = [*ids, manifest["made_from"]["source"]["commit"]]
-    except RemoteError as error:
+    except DlmError as error:
         out[name] = str(error)
 print(json.dumps(out))
 """

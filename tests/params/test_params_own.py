@@ -22,6 +22,7 @@ SCALE = """\
 extends: micro
 data:
   capitals: {kind: documents, path: capitals.jsonl}
+  chats: {kind: rows, path: chats.jsonl, held_out_path: later.jsonl}
 checkpoints:
   mine: {kind: folder, path: my-model}
 tasks:
@@ -39,6 +40,8 @@ def project(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -
         "tasks/capitals.yaml": TASK,
         "tasks/helper.py": "ONE = 1\n",
         "capitals.jsonl": '{"country": "Peru"}\n',
+        "chats.jsonl": "",
+        "later.jsonl": "",
         "my-model/config.json": "{}",
         "my-model/model.safetensors": "weights",
         "my-model/notes.md": "",
@@ -57,6 +60,7 @@ def test_the_plan_knows_what_they_are_made_of(project: Path) -> None:
     }  # fmt: skip
     assert plan.checkpoint_inputs("mine") == ["my-model/config.json"]
     assert plan.data_inputs("capitals") == ["capitals.jsonl"]
+    assert plan.data_inputs("chats") == ["chats.jsonl", "later.jsonl"]
     own = ["tasks/capitals.yaml", "tasks/helper.py"]
     assert plan.inputs("responses", "mine/1")[-2:] == own and plan.inputs("scores", "mine/1")[-2:] == own
     assert not [path for path in plan.inputs("responses", "llada-base/1") if path.startswith("tasks")]
@@ -79,6 +83,7 @@ def test_weights_that_were_written_again_are_converted_again(project: Path) -> N
             "checkpoints.mine.conventions: conventions do not apply to a checkpoint that stays autoregressive",
         ),
         ("params/own.yaml", "capitals.jsonl", "capitols.jsonl", "data.capitals.path: no such file: capitols.jsonl"),
+        ("params/own.yaml", "later.jsonl", "none.csv", "data.chats.held_out_path: no such file: none.csv; correct it"),
         ("params/own.yaml", "lm_eval: capitals", "lm_eval: dlm_capitals", "no task of the project's own is named"),
         ("params/own.yaml", "metric: exact_match", "metric: acc", "no metric of 'capitals' is named 'acc'"),
         ("params/own.yaml", " dataset: capitals,", "", "missing key 'dataset'; 'capitals' reads a prepared test set"),
