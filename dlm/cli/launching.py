@@ -123,7 +123,7 @@ def _error(run: Callable[[], None], told: list[str]) -> BaseException | None:
     except ChildFailedError as error:
         # The first one; but when is known by the second only, so of these the one that explains the others.
         rank, failure = min(
-            error.failures.items(), key=lambda item: (item[1].timestamp, _consequence(item[1].exitcode))
+            error.failures.items(), key=lambda item: (item[1].timestamp, _consequence(item[1].exitcode, bool(told)))
         )
         which, code = f"the process of rank {rank}", int(failure.exitcode)
     except subprocess.CalledProcessError as error:
@@ -137,15 +137,19 @@ def _error(run: Callable[[], None], told: list[str]) -> BaseException | None:
     return _ended_by(which, -code) if code < 0 else SystemExit(code)
 
 
-def _consequence(exitcode: int) -> int:
-    """Return how much the end of a process looks like a consequence of another's: 0 not at all.
+def _consequence(exitcode: int, told: bool) -> int:
+    """Return how much the end of a process looks like a consequence of another's, 0 not at all, or of being ``told``.
 
-    A killed process makes others fail, and a launcher sends SIGTERM to those that are left once one has failed: they
-    make room, or end by it where they do not listen yet.
+    A killed process makes others fail or abort, and a launcher sends SIGTERM to those that are left once one has
+    failed: they make room, or end by it where they do not listen yet. All that were told to stop do the same, whatever
+    else it makes of some; but a mistake, which has its own line already, is none of that.
     """
-    if exitcode == -signal.SIGTERM:
-        return 3
-    if exitcode == Interrupted.exit_code:
+    made_room = exitcode == Interrupted.exit_code
+    if told:
+        return 0 if exitcode == DlmError.exit_code else 1 if made_room or -exitcode in SIGNALS else 2
+    if made_room or exitcode == -signal.SIGTERM:
+        return 3 if made_room else 4
+    if exitcode == -signal.SIGABRT:
         return 2
     return int(exitcode > 0)
 

@@ -114,9 +114,10 @@ def _make(
         return {"source": source}
     if isinstance(settings, HubDataset):
         rows, commit = hub_rows(settings)
-        return _write_rows(folder, rows, {"commit": commit})
+        return _write_rows(folder, rows, settings.repository, {"commit": commit})
     if isinstance(settings, OwnRows):
-        return _write_rows(folder, *own_rows(settings))
+        rows, source = own_rows(settings)
+        return _write_rows(folder, rows, settings.path, source)
     if isinstance(settings, Benchmark):
         return {"source": fetch_benchmark(settings, folder)}
     raise TypeError(f"no such data settings: {type(settings).__name__}")
@@ -128,11 +129,17 @@ def _write_split(folder: Path, split: Split) -> dict[str, Any]:
     return {}
 
 
-def _write_rows(folder: Path, rows: Iterator[tuple[bool, Row]], source: Mapping[str, Any]) -> dict[str, Any]:
+def _write_rows(
+    folder: Path, rows: Iterator[tuple[bool, Row]], where: str, source: Mapping[str, Any]
+) -> dict[str, Any]:
     """Write rows as they come, each to the one file or the other."""
+    trained = 0
     with atomic_open(folder / "train.jsonl") as train, atomic_open(folder / "held_out.jsonl") as held_out:
         for held, row in rows:
             (held_out if held else train).write(jsonl_line(row))
+            trained += not held
+    if not trained:
+        raise DataError(f"{where}: nothing to train on: every row that is kept is held out; lower held_out_share")
     return {"source": source}
 
 

@@ -12,8 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from dlm.errors import DataError, SettingsError
+from dlm.settings.data import ROW_FILES
 
-FORMATS = (".jsonl", ".json", ".csv", ".parquet")
+_LONGEST_CELL = 1 << 30
+"""Characters of a cell of a CSV file; Python's own limit is for less than a book."""
+_TOGETHER = 1000
+"""Rows of a Parquet file that are in memory at once."""
 
 Numbered = Iterator[tuple[int, Mapping[str, Any]]]
 """Rows with their numbers, from 1."""
@@ -36,10 +40,10 @@ def stream_rows(stream: IO[bytes], where: str) -> Numbered:
     Raises:
         DataError, SettingsError: as ``file_rows``.
     """
-    read = _READERS.get(PurePosixPath(where).suffix)
-    if read is None:
-        suffix = PurePosixPath(where).suffix
-        raise SettingsError(f"{where}: unknown format '{suffix}'; known: {', '.join(FORMATS)}")
+    suffix = PurePosixPath(where).suffix
+    if suffix not in _READERS:
+        raise SettingsError(f"{where}: unknown format '{suffix}'; known: {', '.join(_READERS)}")
+    read = _READERS[suffix]
     for number, row in enumerate(read(stream, where), start=1):
         if not isinstance(row, Mapping):
             raise DataError(f"{where}: row {number}: expected named columns, found {type(row).__name__}")
@@ -67,8 +71,15 @@ def _opened(path: str) -> Iterator[io.BufferedReader]:
 
 
 def _lines(stream: IO[bytes], where: str) -> Iterator[Any]:
+    empty = None
     for number, line in enumerate(stream, start=1):
-        yield _parsed(_text(line, where, number), f"{where}: row {number}")
+        text = _text(line, where, number).strip()
+        if not text:
+            empty = empty or number
+            continue
+        if empty:  # at the end they do no harm
+            raise DataError(f"{where}: row {empty}: an empty line; remove it")
+        yield _parsed(text, f"{where}: row {number}")
 
 
 def _json(stream: IO[bytes], where: str) -> Iterator[Any]:
@@ -77,10 +88,21 @@ def _json(stream: IO[bytes], where: str) -> Iterator[Any]:
 
 
 def _csv(stream: IO[bytes], where: str) -> Iterator[Any]:
+    csv.field_size_limit(_LONGEST_CELL)
+    reader = csv.DictReader(io.StringIO(_text(stream.read(), where), newline=""), strict=True)
     try:
-        yield from csv.DictReader(io.StringIO(_text(stream.read(), where), newline=""), strict=True)
+        columns = list(reader.fieldnames or ())
+        if twice := [name for name in columns if columns.count(name) > 1]:
+            raise DataError(f"{where}: column '{twice[0]}' stands there twice")
+        for number, row in enumerate(reader, start=1):
+            if None in row:
+                raise DataError(
+                    f"{where}: row {number}: more cells than the {len(columns)} columns; put a text that holds a comma "
+                    "in double quotes"
+                )
+            yield row
     except csv.Error as error:
-        raise DataError(f"{where}: not valid CSV ({error})") from error
+        raise DataError(f"{where}: line {reader.reader.line_num}: not valid CSV ({error})") from error
 
 
 def _parquet(stream: IO[bytes], where: str) -> Iterator[Any]:
@@ -91,13 +113,13 @@ def _parquet(stream: IO[bytes], where: str) -> Iterator[Any]:
         table = ParquetFile(stream)
         # pandas saves its row numbers as a column
         columns = [name for name in table.schema_arrow.names if not name.startswith("__index_level_")]
-        for batch in table.iter_batches(columns=columns):
+        for batch in table.iter_batches(_TOGETHER, columns=columns):
             yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: not a whole Parquet file ({' '.join(str(error).split())})") from error
 
 
-_READERS = dict(zip(FORMATS, (_lines, _json, _csv, _parquet), strict=True))
+_READERS = dict(zip(ROW_FILES, (_lines, _json, _csv, _parquet), strict=True))
 
 
 def _text(content: bytes, where: str, first_line: int = 1) -> str:
@@ -111,5 +133,5 @@ def _text(content: bytes, where: str, first_line: int = 1) -> str:
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits, too
         raise DataError(f"{where}: not valid JSON ({error})") from error

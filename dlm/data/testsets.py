@@ -14,6 +14,7 @@ from dlm.data.mixtures import Row, document
 from dlm.data.problems import Problem, countdown, sudoku
 from dlm.data.rowfiles import Numbered, file_rows, origin, stream_rows
 from dlm.errors import DataError, RemoteError, SettingsError
+from dlm.files import jsonl_line
 from dlm.settings.data import FixedTestSet, OwnDocuments
 
 MOST_NUMBERS = 6
@@ -60,6 +61,10 @@ def own_documents(settings: OwnDocuments) -> tuple[list[Row], dict[str, Any]]:
             problem = "stands there twice" if isinstance(name, str | int) else "is neither a text nor a whole number"
             raise DataError(f"{where}: row {number}: id {name!r:.60} {problem}")
         documents[name] = {"id": name, **row}
+        try:
+            jsonl_line(documents[name])
+        except (TypeError, ValueError) as error:  # a date, say, or half a character
+            raise DataError(f"{where}: row {number}: cannot be written as JSON ({error})") from error
     return list(documents.values()), origin(where)
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from dlm.data.chance import shuffled, stream
-from dlm.data.mixtures import Row, chat, tagged
+from dlm.data.mixtures import Row, chat, contents, tagged
 from dlm.data.rowfiles import file_rows, origin
 from dlm.errors import DataError
 from dlm.settings.data import HubDataset, OwnRows
@@ -24,7 +24,7 @@ def own_rows(settings: OwnRows) -> tuple[Iterator[tuple[bool, Row]], dict[str, A
             come. The row is named.
         SettingsError: the format of a file is unknown.
     """
-    share = 0.0 if settings.held_out_path else settings.held_out_share
+    share = settings.held_out_share if settings.held_out_path is None else 0.0
     held = held_out_numbers(sum(1 for _ in islice(file_rows(settings.path), settings.rows)), share, settings.seed)
     rows = ((number in held, row) for number, row in _file(settings, settings.path))
     if settings.held_out_path is None:
@@ -51,6 +51,7 @@ def chosen_rows(
     for number, row in enumerate(islice(rows, settings.rows)):
         try:
             content = row_content(row, settings)
+            refuse_half_characters(contents(content))
         except DataError as error:
             raise DataError(f"{where}: row {number + 1}: {error}") from error
         if settings.response_contains and settings.response_contains not in content["messages"][-1]["content"]:
@@ -60,6 +61,16 @@ def chosen_rows(
     if not kept:
         filtered = f", none whose response contains '{settings.response_contains}'" if number >= 0 else ""
         raise DataError(f"{where}: nothing to train on: {number + 1} rows{filtered}")
+
+
+def refuse_half_characters(texts: Iterable[str]) -> None:
+    """Refuse texts that were cut within a character: JSON can write a half of one, UTF-8 files cannot."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            around = text[max(error.start - 20, 0) : error.start]
+            raise DataError(f"half a character (\\u{ord(text[error.start]):x}) after {around!r}; remove it") from error
 
 
 def row_content(row: Mapping[str, Any], settings: HubDataset | OwnRows) -> Row:
@@ -96,18 +107,21 @@ def _chat(row: Mapping[str, Any], column: str) -> list[dict[str, str]]:
     """Return the turns up to the last one of the assistant."""
     turns = row.get(column)
     if not isinstance(turns, list):
-        raise DataError(f"no list of turns in column '{column}' (columns: {', '.join(row):.100})")
-    messages = []
+        raise DataError(f"no list of turns in column '{column}' (columns: {_some(row)}); `column` names another")
+    messages: list[dict[str, str]] = []
     for place, turn in enumerate(turns, start=1):
         found = turn if isinstance(turn, Mapping) else {}
         role, content = found.get("role"), found.get("content")
         if not isinstance(role, str) or not isinstance(content, str):
-            raise DataError(f"turn {place} of column '{column}' lacks the text of a role or a content")
+            there = f" (keys: {_some(found)})" if found else ""
+            raise DataError(f"turn {place} of column '{column}' lacks the text of a role or a content{there}")
         messages.append({"role": role, "content": content})
+    roles = dict.fromkeys(message["role"] for message in messages)
     while messages and messages[-1]["role"] != "assistant":
         messages.pop()
     if len(messages) < 2:
-        raise DataError(f"column '{column}' holds no turn of the assistant that answers another")
+        there = f" (roles: {_some(roles)})" if roles else ""
+        raise DataError(f"column '{column}' holds no turn of the assistant that answers another{there}")
     return messages
 
 
@@ -120,8 +134,12 @@ def _instruction(row: Mapping[str, Any]) -> list[dict[str, str]]:
 def _text(row: Mapping[str, Any], column: str) -> str:
     text = row.get(column)
     if not isinstance(text, str):
-        raise DataError(f"no text in column '{column}' (columns: {', '.join(row):.100})")
+        raise DataError(f"no text in column '{column}' (columns: {_some(row)})")
     return text
+
+
+def _some(names: Iterable[object]) -> str:
+    return f"{', '.join(map(str, names)):.100}"
 
 
 def held_out_numbers(rows: int, share: float, seed: int) -> frozenset[int]:

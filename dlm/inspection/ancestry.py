@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from dlm.errors import DataError
@@ -84,6 +85,10 @@ def _data(layout: Layout, name: str, digest: str) -> Data:
     if settings.get("kind") == "mixture":
         rows = ", ".join(f"{count} {kind}" for kind, count in settings["rows"].items() if count)
         return Data(name=name, digest=digest, origin=f"generated, style {settings['style']}: {rows}")
+    if settings.get("kind") == "rows":  # not where the file lay: a card may be public
+        sha256 = made.get("source", {}).get("sha256", "unknown")
+        origin = f"{PurePath(settings['path']).name}, a file of rows, SHA-256 {sha256[:16]}"
+        return Data(name=name, digest=digest, origin=origin)
     return Data(name=name, digest=digest, origin=f"data of kind {settings.get('kind')}")
 
 

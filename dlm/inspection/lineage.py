@@ -142,7 +142,7 @@ def _data(row: Row, name: str, digest: str) -> Node:
     made_from = manifest["made_from"]
     source = made_from.get("source") or {}
     told |= flat({key: value for key, value in made_from["settings"].items() if value is not None})
-    told |= flat({key: source[key] for key in ("repository", "commit", "revision") if source.get(key)})
+    told |= flat({key: source[key] for key in ("repository", "commit", "revision", "sha256") if source.get(key)})
     return Node("data", name, {**told, "code": _code(made_from.get("code") or {})})
 
 

@@ -109,7 +109,10 @@ class _Checker:
             self.starts(name)
         if isinstance(entry, TrainedCheckpoint):
             self.known((*path, "recipe"), entry.recipe, self.params.recipes, "recipe")
-            self.training_data((*path, "dataset"), entry.datasets)
+            plain = self.training_data((*path, "dataset"), entry.datasets)
+            if plain and self.params.recipes[entry.recipe].loss_on == "response":
+                problem = f"'response' needs chats, but checkpoint '{name}' is trained on plain text; use loss_on: all"
+                raise self.document.error(("recipes", entry.recipe, "loss_on"), problem)
             if entry.sampler is not None:
                 self.known((*path, "sampler"), entry.sampler, self.params.samplers, "sampler")
             if isinstance(entry.start, Scratch):
@@ -117,7 +120,8 @@ class _Checker:
             self.length(name, entry)
             self.objective(name, entry)
 
-    def training_data(self, path: PathKey, names: tuple[str, ...]) -> None:
+    def training_data(self, path: PathKey, names: tuple[str, ...]) -> bool:
+        """Refuse what cannot be trained on together; return whether it is plain text."""
         texts = {}
         for name in names:
             self.known(path, name, self.params.data, "data")
@@ -130,6 +134,7 @@ class _Checker:
             raise self.document.error(
                 path, f"{', '.join(plain)}: plain text, {', '.join(chats)}: chats; a training joins one kind only"
             )
+        return any(texts.values())
 
     def objective(self, name: str, entry: TrainedCheckpoint) -> None:
         causal = is_causal(self.params, name)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 from dlm.errors import SettingsError
 from dlm.settings.checks import at_least, between, one_of
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+
+ROW_FILES = (".jsonl", ".json", ".csv", ".parquet")
+"""Files of rows that are read, by how their names end."""
 
 RowFormat = Literal["s1k", "messages", "instruction", "text"]
 """How a row from elsewhere becomes training data."""
@@ -173,7 +177,7 @@ class TokenizerData:
     kind: Literal["tokenizer"] = "tokenizer"
     """Discriminator: `tokenizer`."""
     corpora: tuple[str, ...]
-    """Names of the prepared mixtures it is trained on."""
+    """Names of the training sets whose text it is trained on."""
     vocab_size: int
     """Number of tokens, special ones included (>= 300)."""
     template: Literal["llada", "chatml"]
@@ -182,7 +186,7 @@ class TokenizerData:
     def __post_init__(self) -> None:
         at_least("vocab_size", self.vocab_size, 300)
         if not self.corpora:
-            raise SettingsError("corpora is empty; name at least one prepared mixture")
+            raise SettingsError("corpora is empty; name at least one training set")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +289,18 @@ class OwnRows:
     """Seed of the held-out share."""
 
     def __post_init__(self) -> None:
+        _check_file("path", self.path)
+        if self.held_out_path is not None:
+            _check_file("held_out_path", self.held_out_path)
+            if PurePath(self.held_out_path) == PurePath(self.path):
+                raise SettingsError("held_out_path is the file that is trained on; name another, or leave it out")
         _check_rows(self)
+
+
+def _check_file(key: str, path: str) -> None:
+    """Refuse a file of rows in a format that is not read."""
+    if PurePath(path).suffix not in ROW_FILES:
+        raise SettingsError(f"{key} must end in {', '.join(ROW_FILES)}, got '{path}'")
 
 
 def _check_rows(settings: HubDataset | OwnRows) -> None:
@@ -340,6 +355,7 @@ class OwnDocuments:
     """Use the first so many rows (>= 1); None: all."""
 
     def __post_init__(self) -> None:
+        _check_file("path", self.path)
         if self.rows is not None:
             at_least("rows", self.rows, 1)
 
@@ -357,4 +373,4 @@ def is_text(data: TrainingSet) -> bool:
 
 def local_files(data: DataSettings) -> dict[str, str]:
     """Return the files on this machine that are read to prepare ``data``, by the keys that name them."""
-    return {key: path for key in ("path", "held_out_path") if (path := getattr(data, key, None))}
+    return {key: path for key in ("path", "held_out_path") if (path := getattr(data, key, None)) is not None}

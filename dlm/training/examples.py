@@ -71,10 +71,16 @@ def refuse_responses_of_texts(recipe: Recipe) -> None:
         raise SettingsError("loss_on 'response' needs chats, but the data set holds plain text; use loss_on: all")
 
 
+_MORE = {
+    "training rows": "prepare it again with more rows",
+    "held-out rows": "give it a held_out_share above 0 or held-out rows of its own (a single row is not held out)",
+}
+
+
 def refuse_none(rows: int, of: str = "training rows") -> None:
     """Refuse an empty data set."""
     if not rows:
-        raise DataError(f"no {of}: the data set is empty; prepare it again with more rows")
+        raise DataError(f"no {of}: the data set has none; {_MORE[of]}")
 
 
 def refuse_short_texts(rows: int, tokens: int, recipe: Recipe, of: str = "training rows") -> None:

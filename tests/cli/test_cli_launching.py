@@ -42,19 +42,24 @@ def test_what_ended_the_processes_is_told_in_one_line(code: int, told: list[str]
 
 
 @pytest.mark.parametrize(
-    ("codes", "ended_with", "told"),
+    ("codes", "by", "ended_with", "told"),
     [
-        ((1, -signal.SIGKILL, 1), 2, "launch: the process of rank 1 was ended by SIGKILL"),
-        ((75, -signal.SIGKILL), 2, "launch: the process of rank 1 was ended by SIGKILL"),
-        ((2, -signal.SIGTERM), 2, "2"),
-        ((-signal.SIGTERM, 2), 2, "2"),
-        ((75, 1), 1, "1"),
-        ((-signal.SIGTERM, 75), 75, "launch: stopped by a signal to one of its processes"),
-        ((-signal.SIGTERM, -signal.SIGTERM), 2, "launch: the process of rank 0 was ended by SIGTERM"),
+        ((1, -signal.SIGKILL, 1), [], 2, "launch: the process of rank 1 was ended by SIGKILL"),
+        ((75, -signal.SIGKILL), [], 2, "launch: the process of rank 1 was ended by SIGKILL"),
+        ((2, -signal.SIGTERM), [], 2, "2"),
+        ((-signal.SIGTERM, 2), [], 2, "2"),
+        ((-signal.SIGABRT, 2), [], 2, "2"),
+        ((75, 1), [], 1, "1"),
+        ((-signal.SIGTERM, 75), [], 75, "launch: stopped by a signal to one of its processes"),
+        ((-signal.SIGTERM, -signal.SIGTERM), [], 2, "launch: the process of rank 0 was ended by SIGTERM"),
+        ((1, -signal.SIGTERM), ["SIGTERM"], 75, "launch: stopped by SIGTERM"),
+        ((1, 75), ["SIGUSR1"], 75, "launch: stopped by SIGUSR1"),
+        ((-signal.SIGUSR1, -signal.SIGKILL), ["SIGUSR1"], 75, "launch: stopped by SIGUSR1"),
+        ((75, 2), ["SIGTERM"], 2, "2"),
     ],
 )
 def test_of_processes_that_failed_at_once_the_one_that_explains_the_others_is_told_of(
-    codes: tuple[int, ...], ended_with: int, told: str
+    codes: tuple[int, ...], by: list[str], ended_with: int, told: str
 ) -> None:
     def run() -> None:
         failures = {
@@ -65,7 +70,7 @@ def test_of_processes_that_failed_at_once_the_one_that_explains_the_others_is_to
             failure.timestamp = 7
         raise ChildFailedError("train", failures)
 
-    error = _error(run, [])
+    error = _error(run, by)
     assert str(error).startswith(told)
     assert (error.code if isinstance(error, SystemExit) else error.exit_code) == ended_with
 

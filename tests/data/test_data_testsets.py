@@ -88,7 +88,7 @@ def test_the_first_rows_are_taken(tmp_path):
     ("problem", "name", "content", "said"),
     [
         ("countdown", "a.jsonl", COUNTDOWN + '{"input": "3,7', "row 3: not valid JSON"),
-        ("countdown", "a.jsonl", COUNTDOWN + "\n" + COUNTDOWN, "row 3: not valid JSON"),
+        ("countdown", "a.jsonl", COUNTDOWN + "\n" + COUNTDOWN, "row 3: an empty line; remove it"),
         ("countdown", "a.jsonl", COUNTDOWN + "[1, 2]\n", "row 3: expected named columns, found list"),
         (
             "countdown",

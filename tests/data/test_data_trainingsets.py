@@ -53,7 +53,7 @@ def test_a_text_is_taken_as_it_is_from_the_named_column():
         ("s1k", {**ROW, "attempt": 5}, "no text in column 'attempt'"),
         ("s1k", {**ROW, "thinking_trajectories": []}, "no text in column 'thinking_trajectories'"),
         ("s1k", {**ROW, "thinking_trajectories": "x"}, "no text in column 'thinking_trajectories'"),
-        ("messages", {"chat": []}, r"no list of turns in column 'messages' \(columns: chat\)"),
+        ("messages", {"chat": []}, r"no list of turns in column 'messages' \(columns: chat\); `column` names another"),
         ("messages", {"messages": []}, "column 'messages' holds no turn of the assistant that answers another"),
         ("messages", {"messages": turns("assistant", "user")}, "column 'messages' holds no turn of the assistant that"),
         (
@@ -156,6 +156,17 @@ def test_held_out_rows_may_have_a_file_of_their_own(tmp_path):
         ('{"text": "a"}\n{"text": \n', {}, "row 2: not valid JSON"),
         ('{"text": "a"}\n["b"]\n', {}, "row 2: expected named columns, found list"),
         ("", {}, "nothing to train on: 0 rows"),
+        ('{"text": "a"}\n\n{"text": "b"}\n', {}, "row 2: an empty line; remove it"),
+        (
+            '{"text": "a"}\n{"text": "cut \\ud83d"}\n',
+            {},
+            r"row 2: half a character \(\\ud83d\) after 'cut '; remove it",
+        ),
+        (
+            '{"text": "a"}\n',
+            {"response_contains": "x", "format": "messages"},
+            "row 1: no list of turns in column 'messages'",
+        ),
         ('{"messages": []}\n', {"format": "messages"}, "row 1: column 'messages' holds no turn of the assistant"),
     ],
 )
@@ -165,6 +176,58 @@ def test_a_row_of_ones_own_that_cannot_be_is_named(tmp_path, lines, settings, me
     with pytest.raises(DataError, match=f"^{path}: {message}") as caught:
         prepared(tmp_path / "own", **{"path": str(path), "format": "text", **settings})
     assert "\n" not in str(caught.value) and not (tmp_path / "own").exists()
+
+
+def test_rows_that_a_filter_leaves_to_the_held_out_ones_alone_are_refused(tmp_path):
+    (number,) = held_out_numbers(4, 0.25, seed=42)
+    rows = [{"instruction": "a", "output": "yes" if row == number else "no"} for row in range(4)]
+    path = written(tmp_path / "mine.jsonl", rows)
+    settings = {"path": path, "format": "instruction", "held_out_share": 0.25, "response_contains": "yes"}
+    with pytest.raises(DataError, match=rf"^{path}: nothing to train on: every row that is kept is held out; lower"):
+        prepared(tmp_path / "own", **settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "text\nHello, world\n",
+            "row 1: more cells than the 1 columns; put a text that holds a comma in double quotes",
+        ),
+        ("text,text\na,b\n", "column 'text' stands there twice"),
+        ('text\na\n"b\n', "line 3: not valid CSV"),
+    ],
+)
+def test_a_csv_file_that_would_lose_something_is_refused(tmp_path, content, message):
+    path = tmp_path / "mine.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=f"^{path}: {message}"):
+        prepared(tmp_path / "own", path=str(path), format="text")
+
+
+def test_marks_of_other_editors_do_no_harm(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"text": "a"}\r\n{"text": "b"}\r\n\r\n \n')
+    _, train, held_out = prepared(tmp_path / "own", path=str(path), format="text")
+    assert sorted(row["text"] for row in train + held_out) == ["a", "b"]
+    long = tmp_path / "long.csv"
+    long.write_text(f"text\n{'word ' * 40_000}\nb\n")
+    _, train, held_out = prepared(tmp_path / "own", path=str(long), format="text", held_out_share=0)
+    assert [len(row["text"]) for row in train] == [200_000, 1] and not held_out
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"path": "a.txt"}, r"^path must end in \.jsonl, \.json, \.csv, \.parquet, got 'a\.txt'$"),
+        ({"path": ""}, "^path must end in"),
+        ({"path": "a.csv", "held_out_path": "b"}, "^held_out_path must end in"),
+        ({"path": "a.csv", "held_out_path": "./a.csv"}, "^held_out_path is the file that is trained on; name another"),
+    ],
+)
+def test_files_that_cannot_be_rows_are_refused_before_any_work(settings, message):
+    with pytest.raises(SettingsError, match=message):
+        OwnRows(**settings)
 
 
 def test_settings_of_rows_that_do_not_go_together_are_refused():

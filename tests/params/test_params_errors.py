@@ -341,6 +341,14 @@ def test_what_is_wrong_in_a_part_is_named_there(project: Path, old: str, new: st
     assert any(f"paper/training.yaml:{line + offset}:" in text for offset in range(-1, 2)) or "tokenizer" in text
 
 
+def test_a_loss_on_responses_needs_chats(project: Path) -> None:
+    edit(project, "recipe: s1k_sft, dataset: s1k}", "recipe: s1k_sft, dataset: dclm}", "paper/training")
+    problem = (
+        "recipes.s1k_sft.loss_on: 'response' needs chats, but checkpoint 'llada-base-sft' is trained on plain text"
+    )
+    assert problem in refusal(project, "paper")
+
+
 def test_a_part_is_no_scale(project: Path) -> None:
     assert "unknown scale 'paper/training'" in refusal(project, "paper/training")
 

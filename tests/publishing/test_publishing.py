@@ -35,11 +35,14 @@ def scale(parity: Path) -> dict[str, Any]:
     """Params of two trainings, and of checkpoints from elsewhere in three formats."""
     start = {"architecture": {**SCRATCH, "max_positions": 128}, "tokenizer": "tokenizer-llada"}
     base = {"kind": "train", "start": start, "recipe": "pretrain_mdlm", "dataset": "corpus"}
-    tuned = {"kind": "train", "start": "base", "recipe": "sft_reasoning", "dataset": ["reasoning", "chats"]}
+    tuned = {"kind": "train", "start": "base", "recipe": "sft_reasoning", "dataset": ["reasoning", "chats", "own"]}
     rows = [{"model": "tuned", "label": "Tuned"}, *({"model": name, "label": name} for name in FORMATS)]
     return {
         "extends": "micro",
-        "data": {"chats": {"kind": "hub", "repository": "org/chats", "revision": "main", "format": "messages"}},
+        "data": {
+            "chats": {"kind": "hub", "repository": "org/chats", "revision": "main", "format": "messages"},
+            "own": {"kind": "rows", "path": "private/own.jsonl"},
+        },
         "checkpoints": {
             "base": base, "tuned": tuned, **{name: {"kind": "folder", "path": str(parity / name)} for name in FORMATS},
         },
@@ -87,14 +90,17 @@ def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Itera
     root = tmp_path_factory.mktemp("publishing") / "project"
     shutil.copytree(repository / "params", root / "params")
     (root / "Snakefile").touch()
+    (root / "private").mkdir()
+    (root / "private" / "own.jsonl").touch()
     text = yaml.safe_dump(scale(repository / "tests" / "parity" / "checkpoints"))
     (root / "params" / f"{SCALE}.yaml").write_text(text)
     with contextlib.chdir(root):
         plan = load_plan(SCALE)
         corpus = prepared(plan, "corpus")
         parents = {"reasoning": prepared(plan, "reasoning"), "chats": prepared(plan, "chats", commit="d" * 40)}
+        parents["own"] = prepared(plan, "own", sha256="e" * 64)
         base = made_by_hand(plan, "base", "scratch", "corpus", {"corpus": corpus, "tokenizer-llada": "t" * 64})
-        digest = made_by_hand(plan, "tuned", "base", "reasoning + chats", {**parents, "base": base})
+        digest = made_by_hand(plan, "tuned", "base", "reasoning + chats + own", {**parents, "base": base})
         score(plan, "tuned", digest)
         for name in FORMATS:
             convert_planned(name, plan)
@@ -119,6 +125,7 @@ def test_the_card_says_what_manifests_and_scores_say(plan: Plan, tmp_path: Path)
     ]
     assert "org/chats (train) at " + "d" * 40 in card.content
     assert "generated, style reasoning: 40 word_problems" in card.content
+    assert f"own.jsonl, a file of rows, SHA-256 {'e' * 16}." in card.content and "private/" not in card.content
     assert "learning_rate 0.002" in card.content and "seed 7" in card.content
     row = next(line for line in card.content.splitlines() if line.startswith("| Countdown |"))
     assert row.split(" | ")[1:7] == ["exact_match", "0.7500", "0.1637", "0.4093 to 0.9285", "8", "`answer48`"]

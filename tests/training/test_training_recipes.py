@@ -292,9 +292,9 @@ def test_a_streamed_row_that_is_damaged_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_data_set_is_named(tmp_path: Path) -> None:
     for changes in ({}, {"streaming": True}):
-        with pytest.raises(DataError, match="no training rows: the data set is empty"):
+        with pytest.raises(DataError, match="no training rows: the data set has none; prepare"):
             train("m", start(), [], ROWS, recipe(**changes), out=tmp_path / "m", seed=0, execution=CPU, made_from={})
-    with pytest.raises(DataError, match="no held-out rows: the data set is empty"):
+    with pytest.raises(DataError, match="no held-out rows: the data set has none; give it"):
         train("m", start(), ROWS, [], recipe(), out=tmp_path / "m", seed=0, execution=CPU, made_from={})
 
 
