@@ -59,7 +59,7 @@ def make_project(
     scale = {
         "extends": "micro",
         "recipes": {NAME: {**RECIPE, **recipe}},
-        "checkpoints": {NAME: {"kind": "train", "start": start, "recipe": NAME, "dataset": "corpus"}},
+        "checkpoints": {NAME: {"kind": "train", "start": start, "recipe": NAME, "dataset": "instruct"}},
     }
     (folder / "params" / f"{NAME}.yaml").write_text(yaml.safe_dump(scale))
     write_data(folder, chats(40) if rows is None else rows)
@@ -68,9 +68,9 @@ def make_project(
 
 def write_data(folder: Path, rows: list[dict[str, Any]], held_out: list[dict[str, Any]] | None = None) -> None:
     data = folder / "results" / NAME / "data"
-    write_jsonl(data / "corpus" / "train.jsonl", rows)
-    write_jsonl(data / "corpus" / "held_out.jsonl", chats(13) if held_out is None else held_out)
-    write_manifest(data / "corpus", kind="dataset", name="corpus", made_from={})
+    write_jsonl(data / "instruct" / "train.jsonl", rows)
+    write_jsonl(data / "instruct" / "held_out.jsonl", chats(13) if held_out is None else held_out)
+    write_manifest(data / "instruct", kind="dataset", name="instruct", made_from={})
     word_tokenizer().save_pretrained(str(data / "tokenizer-llada"))
     write_manifest(data / "tokenizer-llada", kind="tokenizer", name="tokenizer-llada", made_from={})
 
