@@ -266,6 +266,8 @@ class HubDataset:
 class OwnRows:
     """A training set of one's own: a file of rows, turned into chats or plain texts as a hub's are."""
 
+    # What it shares with HubDataset is written again: a schema has no descriptions of inherited fields.
+
     __pydantic_config__ = _STRICT
     kind: Literal["rows"] = "rows"
     """Discriminator: `rows`."""

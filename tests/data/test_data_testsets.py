@@ -259,6 +259,8 @@ def test_rows_of_ones_own_are_documents_as_they_are(tmp_path):
         ('{"id": 1}\n{"id": 1}\n', DataError, "row 2: id 1 stands there twice"),
         ('{"id": [1]}\n{}\n', DataError, r"row 1: id \[1\] is neither a text nor a whole number"),
         ('{"id": 1}\n', SettingsError, "rows asks for 2 but the file holds 1"),
+        ('{"a": "b"}\n{"a": "cut \\ud83d"}\n', DataError, "row 2: cannot be written as JSON"),
+        ('{"a": ' + "9" * 5000 + "}\n", DataError, "row 1: not valid JSON .Exceeds the limit"),
         ("[1]\n", DataError, "row 1: expected named columns, found list"),
     ],
 )
